@@ -37,7 +37,7 @@ describe('prune', () => {
     expect(stdout).toMatch(/^FFN neurons +288 of 384\n.*^layer +neurons +error +restored +held out\n\d +288 /ms)
     expect(stdout.match(/^\d +288( +\d+\.\d %){3}$/gm)).toHaveLength(5) // the worst of 6
     expect(stdout).toMatch(/^decoder linears +1\.2 M +958\.5 k +18\.8 %$/m)
-    expect(stdout).toMatch(/^perplexity ± standard error +dense +pruned\ntext\.txt, 3 × 32, BOS /m)
+    expect(stdout).toMatch(/^Perplexity: text\.txt, 3 × 32\nmodel +perplexity .*\ndense .*\nstock 20 % .*$/m)
     expect(stdout).toMatch(
       /peak memory [\d.]+ MB\nWrote out\n\nNext: try it, measure it, share it\.\n( {2}fasp .*\n){3}/,
     )
@@ -207,12 +207,13 @@ test('eval prints a table and, with --json, the schema of the documents', async 
   const folder = await workplace({ 'second.txt': 'Once upon a time there was a prince.\n'.repeat(20) })
   const args = ['eval', TINY_LLAMA, '--text', 'text.txt', '--text', 'second.txt', '--seq-len', '64', '--windows', '2']
   const { stdout } = await run(folder, ...args)
-  expect(stdout).toMatch(/^text\.txt, 2 × 64, BOS +\d+\.\d{3} ± \d+\.\d{3} +\d\.\d{4}$/m)
+  const row = /\S+ +\d+\.\d\d ± \d+\.\d\d +\d\.\d{4}/.source
+  expect(stdout).toMatch(new RegExp(`^Perplexity: text\\.txt, 2 × 64\nmodel +perplexity +bits per byte\n${row}$`, 'm'))
   const named = args.map(arg => (arg === '--windows' ? '--text-windows' : arg)) // as in prune
   const { texts, model } = JSON.parse((await run(folder, ...named, '--json')).stdout)
   expect(model).toBe(TINY_LLAMA)
-  const figures = ['perplexity', 'standardError', 'bitsPerByte'].map(name => [name, expect.any(Number)])
-  const one = { windows: 2, seqLen: 64, tokens: 126, ...Object.fromEntries(figures) }
+  const numbers = ['perplexity', 'standardError', 'bitsPerByte'].map(name => [name, expect.any(Number)])
+  const one = { windows: 2, seqLen: 64, tokens: 126, ...Object.fromEntries(numbers) }
   expect(texts).toEqual(['text.txt', 'second.txt'].map(file => ({ file, bos: true, ...one })))
 })
 

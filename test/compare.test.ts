@@ -45,9 +45,12 @@ describe('a grid', () => {
     const args = compare(`magnitude,${named}`, '0.3')
     const { stdout, stderr, lines } = await run(folder, ...args)
     expect(begun(stderr)).toEqual(['dense', 'magnitude at 30.0 %', `${named} at 30.0 %`])
-    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +cut /)
+    expect(stdout).toMatch(
+      /^Perplexity: text\.txt, 3 × 32\nmodel +perplexity +than dense +bits per byte .*\ndense +[\d.]+ ± /,
+    )
+    for (const head of ['KL', 'same token', 'cut', 'memory']) expect(stdout).toMatch(new RegExp(` ${head}( |$)`, 'm'))
     expect(lines.filter(line => line.length > 80)).toEqual([])
-    expect(stdout).toContain('text.txt: perplexity ± standard error, 3 × 32, BOS\n')
+    expect(stdout).toContain('\nPerplexity ± standard error, a BOS token before the text. ')
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
 
     const { runs, protocol, model } = result(folder)
@@ -195,7 +198,7 @@ describe('a grid', () => {
     expect(runs[2].seconds.allocate).toBe(short.seconds.allocate)
     expect(protocol).toMatchObject({ limit: 2, tasks: [{ file: 'piqa' }] })
     expect(runs.map(of => of.tasks.map(({ task, items: n }) => [task, n]))).toEqual(Array(3).fill([['piqa', 2]]))
-    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +piqa +cut /)
+    expect(stdout).toMatch(/^Perplexity: text\.txt, 3 × 32\nmodel .*^Zero-shot accuracy\nmodel +piqa +mean$/ms)
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('shortgpt 30 %')
 
     const args = ['-s', '0.3', '--method', 'flap', ...QUICK, '--held-out', '0', '-o', 'out']
@@ -259,7 +262,7 @@ describe('a grid', () => {
     const [, { prune: pruned, perplexity }] = result(folder).runs
     expect(pruned!.calibration.source).toBe('self')
     expect(perplexity.map(({ file }) => file)).toEqual(['text.txt', 'other/text.txt'])
-    expect(stdout).toMatch(/^model +text +± +bits\/byte +KL +top-1 +other\/text +± /)
+    for (const name of ['text.txt', 'other/text.txt']) expect(stdout).toContain(`Perplexity: ${name}, 2 × 32\nmodel `)
     const same = [
       '-s',
       '0.2',
@@ -359,9 +362,8 @@ describe('a run that fails', () => {
     ])
     const reason = 'its process ended (SIGKILL). Was the memory full? A lower --memory and fewer --windows take less.'
     expect(failed(folder)).toEqual([undefined, reason, undefined])
-    expect(stdout.replace(/\s+/g, ' ')).toContain(`magnitude 20 % failed: ${reason}`)
+    expect(stdout.replace(/\s+/g, ' ')).toContain(`Failed model why magnitude 20 % ${reason}`)
     expect(stdout.split('\n').filter(line => line.length > 80)).toEqual([])
-    expect(stdout).toMatch(/^magnitude 20 % +– +– /m)
     expect(readdirSync(folder).sort()).toEqual(['result.json', 'text.txt'])
     const report = await run(folder, 'report', 'result.json')
     expect(report.stdout).toMatch(/^Failed\nmodel +why\nmagnitude 20 % +its process ended \(SIGKILL\)/m)

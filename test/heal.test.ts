@@ -818,7 +818,7 @@ describe('the command', () => {
     expect((await run(place, 'report', 'r.json')).stdout).toMatch(row)
     const report = ['--report', 'report.json', '--report', 'report.md', '--seq-len', '64', '--windows', '2']
     const measured = await run(place, 'eval', 'healed', '--dense', TINY_LLAMA, '--text', 'text.txt', ...report)
-    expect(measured.stdout).toMatch(/^text +healed .*\ntext\.txt.* 1,024 tokens /m)
+    expect(measured.stdout).toMatch(/^model +healed .*\ndense +– .*\nhealed +1,024 tokens /m)
     expect(json(join(place, 'report.json')).runs.map((one: Run) => one.healed)).toEqual([undefined, 1024])
     expect(readFileSync(join(place, 'report.md'), 'utf8')).toContain('| magnitude 50 % | 1,024 tokens |')
     const { stdout: shown } = await run(place, 'report', 'report.json')

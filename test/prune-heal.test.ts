@@ -260,7 +260,7 @@ describe('the command', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^1 +\d\.\d{4} +kept$/))
     expect(stdout).toContain('before healing')
     expect(stdout).toMatch(/heal \d/)
-    expect(stdout).toMatch(/^perplexity ± standard error +dense +healed, 2,048 tokens$/m)
+    expect(stdout).toMatch(/^model +healed +perplexity .*\ndense +– .*\nmagnitude 30 % +2,048 tokens /m)
     expect(json(join(place, 'report.json')).runs[1]).toMatchObject({
       healed: 2048,
       prune: { healed: { tokens: 2048 } },

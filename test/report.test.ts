@@ -66,7 +66,7 @@ describe('prune and eval', () => {
     const args = ['eval', 'out', '--text', 'text.txt', '--windows', '1', '--seq-len', '32', '--dense', MODEL]
     const tasks = ['--tasks', 'piqa', '--tasks-data', 'data', '--limit', '2']
     const { stdout } = await run(folder, ...args, ...tasks, '--report', 'eval.json', '--report', 'eval.md')
-    expect(stdout).toMatch(/^text +dense +perplexity/m)
+    expect(stdout).toMatch(/^Perplexity: text\.txt, 1 × 32\nmodel +perplexity .*\ndense .*\nout /m)
     const result = parseResult(readFileSync(join(folder, 'eval.json'), 'utf8'), 'eval.json')
     expect(result).toMatchObject({
       command: 'eval',

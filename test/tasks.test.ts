@@ -232,7 +232,9 @@ describe('files of tasks', () => {
     const more = ['--limit', '3', '--text', 'text.txt', '--seq-len', '32,64', '--windows', '2']
     const { code, stdout, stderr } = await fasp([...args('arc_easy'), ...more], { folder })
     expect(code, stderr).toBe(0)
-    expect(stdout).toMatch(/^task +version +items +acc % +acc_norm %\narc_easy +1\.0 +3 /m)
+    expect(stdout).toMatch(
+      /^Zero-shot accuracy\nmodel +arc_easy +mean\ntiny-llama .*\nPercent ± standard error; 3 items a task/m,
+    )
     const { tasks, texts } = JSON.parse((await fasp([...args('arc_easy'), ...more, '--json'], { folder })).stdout)
     expect(tasks).toMatchObject([{ task: 'arc_easy', items: 3 }])
     expect(texts.map((one: { seqLen: number }) => one.seqLen)).toEqual([32, 64])

@@ -2,7 +2,7 @@
 import { baseName } from '../base/display.ts'
 import { RunError, UsageError } from '../base/errors.ts'
 import { compareEvents } from '../node.ts'
-import { comparisonText } from '../report/comparison.ts'
+import { comparisonText } from '../report/terminal.ts'
 import { given } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions, modelArgument, terminalStyle } from './process.ts'

@@ -1,12 +1,13 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
 
+import { baseName } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish } from '../base/events.ts'
 import { readContents } from '../compare/protocol.node.ts'
 import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
-import { measuresText } from '../report/measures.ts'
 import { type Run, resultFile } from '../report/result-file.ts'
-import { secondsLine } from '../report/terminal.ts'
+import { measuredRuns } from '../report/tables.ts'
+import { measuresText, secondsLine } from '../report/terminal.ts'
 import { given } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions, modelArgument, peakMemory } from './process.ts'
@@ -39,7 +40,7 @@ export default defineCommand({
     )
     const seconds = { evaluate: (performance.now() - started) / 1000 }
     const peakMemoryBytes = peakMemory()
-    done(`${measuresText(measures)}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
+    done(`${measuresText(measuredRuns(measures, baseName(model)))}\n\n${secondsLine(seconds, peakMemoryBytes)}`)
     if (wantsReport(options)) {
       const { model: facts, ...described } = await describeForReport(model, options, signal)
       const { dense: densePerplexity, ...own } = measures

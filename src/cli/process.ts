@@ -7,7 +7,7 @@ import type { TextInput, VocabularyChoice } from '../node.ts'
 import { AUTO } from '../options/spec.ts'
 import type { Group } from '../ranks/group.ts'
 import { openGroup } from '../ranks/open.node.ts'
-import type { TerminalStyle } from '../report/terminal.ts'
+import type { TerminalStyle } from '../report/table.ts'
 import { type ExportRequest, TARGETS, type TargetName } from '../write/targets.ts'
 
 export { peakMemory } from '../report/machine.node.ts'

@@ -4,7 +4,6 @@ import { wrap } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish } from '../base/events.ts'
 import { prefillSpeeds } from '../bench/prefill.ts'
-import { prunedText } from '../checkpoint/pruning-record.ts'
 import { roomNotice } from '../engine/facts.ts'
 import {
   CommonSteps,
@@ -31,7 +30,7 @@ import {
   exportsTable,
   layersText,
   lossTable,
-  perplexityTable,
+  measuresText,
   planText,
   secondsLine,
   sizesTable,
@@ -202,8 +201,7 @@ async function pruneOne(
     print(`\n${wrap(healedWords(result.healed), style.columns)}`)
     print(`\n${curveText(result.healed, style)}`)
   }
-  const { dense: of = [], pruned: by } = perplexities
-  if (by) print(`\n${perplexityTable({ dense: of, [prunedText(result)]: by }, result.vocabulary)}`)
+  if (perplexities.pruned) print(`\n${measuresText([dense, pruned])}`)
   if (exports.length > 0) print(`\n${exportsTable(exports)}`)
   print(`\n${dim(wrap(secondsLine(result.seconds, peakMemoryBytes), style.columns))}`)
   done(`Wrote ${[...new Set([output, ...exports.map(({ path }) => path)])].join(', ')}`)

@@ -4,9 +4,9 @@ import { count } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import type { PruneResult } from '../result/result.ts'
 import { chartFile } from './charts.ts'
+import { runLabel } from './labels.ts'
 import { lineChart } from './plot.ts'
 import { type ResultFile, type Run, resultFile } from './result-file.ts'
-import { runLabel } from './tables.ts'
 
 /** The runs again, calibrated on twice the text and with half the perplexity. */
 function withTwice(result: ResultFile): ResultFile {

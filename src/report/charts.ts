@@ -6,10 +6,11 @@ import { healedText } from '../checkpoint/pruning-record.ts'
 import type { Widths } from '../model/half-block.ts'
 import type { LayerResult } from '../result/result.ts'
 import { CHART_NAMES, type ChartName } from './chart-names.ts'
+import { decimal, labels, runLabel, textLabel, unhealedLabel } from './labels.ts'
 import { layerNumbers, lossOf } from './layers.ts'
 import { type Bar, type LineChart, layerBars, lineChart, type Point, pictureFile } from './plot.ts'
 import { healingOf, isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, meanAccuracy, removedPart, runLabel, textLabel, unhealedLabel } from './tables.ts'
+import { meanAccuracy, removedPart } from './tables.ts'
 
 export interface Chart {
   /** Heading in the page, label for those who do not see the picture. */

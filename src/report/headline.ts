@@ -2,8 +2,8 @@
 import { bytes, count, perplexityChange } from '../base/display.ts'
 import { heldOutCost } from '../result/notices.ts'
 import { comparedBy } from '../result/result.ts'
+import { decimal, textName } from './labels.ts'
 import type { PrunedRun, Run } from './result-file.ts'
-import { decimal, textName } from './tables.ts'
 
 /** What pruning did to the perplexity: on windows that were held out, and on each text that both models were measured on. */
 export function lossesOf(dense: Run | undefined, run: PrunedRun) {

@@ -1,8 +1,9 @@
 // How a model was healed, in words and numbers: the KL to the dense model over the steps.
 import { table } from '../base/display.ts'
 import type { HealRecord } from '../result/result.ts'
-import { decimal } from './tables.ts'
-import { sparkline, type TerminalStyle } from './terminal.ts'
+import { decimal } from './labels.ts'
+import type { TerminalStyle } from './table.ts'
+import { sparkline } from './terminal.ts'
 
 export const healedWords = ({ tokens, kl }: Pick<HealRecord, 'tokens' | 'kl'>): string =>
   `Healed on ${tokens.toLocaleString('en')} tokens: KL to the dense model on held-out windows ${decimal(kl.before, 4)} → ${decimal(kl.after, 4)}.`

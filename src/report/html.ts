@@ -1,28 +1,26 @@
-// The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with the same figures
-// in a table below; the one script copies tables and may be absent. What comes from outside (names, texts) is escaped wherever it goes,
-// and the policy in the head lets the page load nothing and run nothing but that script.
+// The report: one HTML page that needs nothing else, a pure function of the result. Charts are pictures in the page with
+// the same figures in a table below; the one script copies tables and may be absent. Names and texts of the result are
+// escaped wherever they go, and the policy in the head lets the page load nothing and run nothing but that script.
 import { count } from '../base/display.ts'
 import { VERSION } from '../base/version.ts'
 import { accuracyCharts, type Chart, healingCharts, layerCharts, perplexityCharts } from './charts.ts'
-import { layerRows, sensitivityRows } from './layers.ts'
+import { runLabel } from './labels.ts'
+import { layerTable, sensitivityTable } from './layers.ts'
 import { madeLines } from './made.ts'
 import page from './page.html'
 import { DARK, LIGHT, visible } from './plot.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
+import { filled, runTable, type Table } from './table.ts'
 import {
   asked,
-  engineTable,
+  engineTables,
   exportsTable,
   failuresTable,
   healingTables,
   lossTable,
-  outsideTable,
-  runLabel,
-  runRows,
-  sampleRows,
+  sampleTable,
   secondsTable,
   sizesTable,
-  type Table,
   tasksTables,
   textTables,
   wordsTable,
@@ -49,7 +47,10 @@ const html = (parts: TemplateStringsArray, ...contents: readonly Content[]): Htm
   new Html(parts.reduce((text, part, i) => text + render(contents[i - 1]) + part))
 
 const TITLES: Readonly<Record<ResultFile['command'], string>> = {
-  ...{ compare: 'methods compared', eval: 'evaluation', prune: 'pruned', heal: 'healed after pruning' },
+  compare: 'methods compared',
+  eval: 'evaluation',
+  prune: 'pruned',
+  heal: 'healed after pruning',
 }
 
 interface Section {
@@ -70,7 +71,8 @@ export async function reportHtml(result: ResultFile): Promise<string> {
     ),
     title,
     hash: await scriptHash(),
-    header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters (${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>
+    header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters
+(${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>
 <nav aria-label="Contents"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>`,
     main: [
       ...tiles(result),
@@ -93,52 +95,59 @@ async function scriptHash(): Promise<string> {
 function sectionsOf(result: ResultFile): Section[] {
   const pruned = prunedRuns(result)
   const many = pruned.length > 1
-  const layers = pruned.map(run => {
-    const content = layerCharts(run).map(figure)
-    const tables = [layerTable(run), ...sensitivityTables(run)].map(table => tableHtml(table))
-    return many
-      ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...content, ...tables])
-      : html`${content}${folded('The same in tables', tables)}`
-  })
-  const tables = (...of: Table[]) => of.filter(table => table.rows.length > 1).map(table => tableHtml(table))
-  const texts = (table: Table) => (table.rows.length > 1 ? [tableHtml(table, 'text')] : [])
+  const figures = (charts: readonly Chart[]) => charts.map(figure)
   return [
     {
       id: 'perplexity',
       title: 'Perplexity',
       content: [
-        ...(many ? perplexityCharts(result) : []).map(figure),
+        ...figures(many ? perplexityCharts(result) : []),
         ...beside(tables(...textTables(result), wordsTable(result), lossTable(result))),
       ],
     },
     {
       id: 'healing',
       title: 'Healing',
-      content: [...healingCharts(result).map(figure), ...tables(...healingTables(result))],
+      content: [...figures(healingCharts(result)), ...tables(...healingTables(result))],
     },
     {
       id: 'tasks',
       title: 'Zero-shot tasks',
-      content: [...(many ? accuracyCharts(result) : []).map(figure), ...tables(...tasksTables(result))],
+      content: [...figures(many ? accuracyCharts(result) : []), ...tables(...tasksTables(result))],
     },
     {
       id: 'size',
       title: 'Size',
-      content: [...tables(sizesTable(result), exportsTable(result)), ...texts(failuresTable(result))],
+      content: [
+        ...tables(sizesTable(result), exportsTable(result)),
+        ...filled([failuresTable(result)]).map(table => tableHtml(table, 'text')),
+      ],
     },
-    { id: 'layers', title: 'Layers', content: layers },
-    { id: 'texts', title: 'What the models write', content: samples(result.runs) },
+    {
+      id: 'layers',
+      title: 'Layers',
+      content: pruned.map(run => {
+        const charts = figures(layerCharts(run))
+        const same = tables(layerTable(run), sensitivityTable(run))
+        return many
+          ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...charts, ...same])
+          : html`${charts}${folded('The same in tables', same)}`
+      }),
+    },
+    { id: 'texts', title: 'What the models write', content: samples(result) },
     {
       id: 'time',
       title: 'Time',
       content: folds(
         'Seconds by phase, and of the engine by kind of graph',
-        tables(secondsTable(result), engineTable(result.runs), outsideTable(result.runs)),
+        tables(secondsTable(result), ...engineTables(result)),
       ),
     },
     { id: 'run', title: 'How it was made', content: about(result, pruned) },
   ]
 }
+
+const tables = (...all: readonly Table[]): Html[] => filled(all).map(table => tableHtml(table))
 
 /** What a reader wants first. */
 function tiles(result: ResultFile): Html[] {
@@ -149,7 +158,8 @@ function tiles(result: ResultFile): Html[] {
 }
 
 const figure = ({ title, note, svg }: Chart): Html =>
-  html`<figure><figcaption><h3>${title}</h3>${note}</figcaption>${scrolling(`Chart: ${title}`, new Html(svg))}</figure>`
+  html`<figure><figcaption><h3>${title}</h3>${note}</figcaption>
+${scrolling(`Chart: ${title}`, new Html(svg))}</figure>`
 
 /** What may be wider than the screen; by keyboard, too. */
 const scrolling = (name: string, content: Html): Html =>
@@ -169,7 +179,8 @@ function tableHtml(
   const table = html`<table class="${kind}" aria-label="${title}">
 <thead><tr>${head.map(name => html`<th scope="col">${name}</th>`)}</tr></thead>
 <tbody>${body}</tbody></table>`
-  return html`<div class="table"><p class="caption"><b>${title}</b>${note ? html`. ${note}` : ''}</p>${scrolling(`Table: ${title}`, table)}</div>`
+  const caption = html`<p class="caption"><b>${title}</b>${note ? html`. ${note}` : ''}</p>`
+  return html`<div class="table">${caption}${scrolling(`Table: ${title}`, table)}</div>`
 }
 
 /** Tables that share a line where there is room. */
@@ -183,35 +194,22 @@ const folds = (summary: string, content: readonly Html[]): Html[] =>
 const folded = (summary: string, content: readonly Html[]): Html =>
   html`<details><summary>${summary}</summary>${content}</details>`
 
-const layerTable = (run: PrunedRun): Table => ({
-  title: `Layers of ${runLabel(run)}`,
-  note: 'What stays of what was cut, and the squared output error over the squared output: without and with restoration on the windows calibrated on, and on windows held out.',
-  rows: layerRows(run.prune),
-})
-
-const sensitivityTables = (run: PrunedRun): Table[] => {
-  const rows = sensitivityRows(run.prune)
-  if (rows.length < 2) return []
-  const note = `Measured: KL to the dense model with only this half-block cut to the width given, on ${run.prune.allocation?.probeTokens} tokens.`
-  return [{ title: `Allocation of ${runLabel(run)}`, note, rows }]
-}
-
 /** Each text after its prompt, with a mark where it leaves what the dense model writes. */
-function samples(runs: readonly Run[]): Html[] {
-  const { rows, names = 1 } = sampleRows(runs)
-  if (rows.length < 2) return []
+function samples({ runs }: ResultFile): Html[] {
   const dense = new Map(runs.find(isDense)?.samples.map(sample => [asked(sample), sample.text]))
   const chats = new Set(runs.flatMap(run => run.samples.filter(({ chat }) => chat).map(asked)))
-  const [head, ...body] = rows
-  const across = head[0] === 'model'
-  const written = (text: string, row: number, column: number) => {
-    const prompt = across ? head[names + column] : body[row][0]
-    const same = commonWords(text, dense.get(prompt) ?? text)
-    const [, space, word, rest] = /^(\s*)(\S*)(.*)$/s.exec(text.slice(same))!
-    return html`<span class="prompt">${prompt}${chats.has(prompt) ? '\n' : ''}</span>${text.slice(0, same)}${space}${word ? html`<mark>${word}</mark>` : ''}${rest}`
-  }
-  const note = 'The prompt in grey. Marked: the first word that the dense model does not write.'
-  return [tableHtml({ title: 'Greedy continuations', note, rows, names }, 'text', written)]
+  return filled([sampleTable({ runs })]).map(table => {
+    const { rows, names = 1 } = table
+    const [head, ...body] = rows
+    const isAcross = head[0] === 'model'
+    return tableHtml(table, 'text', (text, row, column) => {
+      const prompt = isAcross ? head[names + column] : body[row][0]
+      const same = commonWords(text, dense.get(prompt) ?? text)
+      const [, space, word, rest] = /^(\s*)(\S*)(.*)$/s.exec(text.slice(same))!
+      const shown = html`<span class="prompt">${prompt}${chats.has(prompt) ? '\n' : ''}</span>${text.slice(0, same)}`
+      return html`${shown}${space}${word ? html`<mark>${word}</mark>` : ''}${rest}`
+    })
+  })
 }
 
 /** Length of the words that both begin with. */
@@ -223,43 +221,48 @@ function commonWords(a: string, b: string): number {
 }
 
 function about(result: ResultFile, pruned: readonly PrunedRun[]): Html[] {
-  const told = new Map<string, string[]>() // notice → the runs that gave it
-  for (const run of result.runs)
-    for (const notice of new Set([...(run.prune?.notices ?? []), ...(run.notices ?? [])]))
-      told.set(notice, [...(told.get(notice) ?? []), runLabel(run)])
-  const names = [...new Set(pruned.flatMap(run => Object.keys(run.prune.options)))]
-  const show = (value: unknown) => (value === undefined ? '' : String(value))
-  const options = names.map(name => [
-    name,
-    ...pruned.map(run => show((run.prune.options as unknown as Record<string, unknown>)[name])),
-  ])
-  const texts = pruned.map((run): [PrunedRun, string[]] => {
-    const { source, seqLen, texts } = run.prune.calibration
-    const used = texts.map(({ name, used }) => `${name} (${used} windows)`).join(', ')
-    return [run, [source === 'self' ? 'written by the model' : source, used, String(seqLen)]]
-  })
   const { protocol, evaluation } = result
   const { text = [], tasks = [] } = protocol ?? evaluation ?? {}
-  const read = [...text, ...tasks, ...(protocol?.calibration ?? [])]
-  const hashes = read.map(({ file, sha256 }) => [file, sha256])
+  const hashes = [...text, ...tasks, ...(protocol?.calibration ?? [])].map(({ file, sha256 }) => [file, sha256])
+  const read = { title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] }
   return [
     html`${madeLines(result).map(text => html`<p>${text}.</p>`)}`,
-    ...(told.size > 0
-      ? [
-          html`<h3>Notices</h3><ul>${[...told].map(([notice, runs]) => html`<li>${runs.join(', ')}: ${notice}</li>`)}</ul>`,
-        ]
-      : []),
+    ...notices(result),
     ...(evaluation?.dense === undefined ? [] : [html`<p>Distances are from ${evaluation.dense}.</p>`]),
-    ...(hashes.length > 0
-      ? [folded('What was read', [tableHtml({ title: 'Texts and tasks', rows: [['file', 'SHA-256'], ...hashes] })])]
-      : []),
-    ...(pruned.length > 0
-      ? [
-          tableHtml({ title: 'Calibration', ...runRows(['source', 'texts', 'tokens a window'], texts) }, 'text'),
-          folded('All options', [
-            tableHtml({ title: 'Options', rows: [['option', ...pruned.map(runLabel)], ...options] }),
-          ]),
-        ]
-      : []),
+    ...folds('What was read', tables(read)),
+    ...filled([calibrationTable(pruned)]).map(table => tableHtml(table, 'text')),
+    ...folds('All options', tables(optionsTable(pruned))),
   ]
+}
+
+/** Each notice once, after the runs that gave it. */
+function notices({ runs }: ResultFile): Html[] {
+  const told = new Map<string, string[]>()
+  for (const run of runs)
+    for (const notice of new Set([...(run.prune?.notices ?? []), ...(run.notices ?? [])]))
+      told.set(notice, [...(told.get(notice) ?? []), runLabel(run)])
+  const items = [...told].map(([notice, labels]) => html`<li>${labels.join(', ')}: ${notice}</li>`)
+  return items.length > 0 ? [html`<h3>Notices</h3><ul>${items}</ul>`] : []
+}
+
+function calibrationTable(runs: readonly PrunedRun[]): Table {
+  const of = (run: Run) => run.prune!.calibration
+  return runTable({ title: 'Calibration' }, runs, [
+    ['source', run => (of(run).source === 'self' ? 'written by the model' : of(run).source)],
+    [
+      'texts',
+      run =>
+        of(run)
+          .texts.map(({ name, used }) => `${name} (${used} windows)`)
+          .join(', '),
+    ],
+    ['tokens a window', run => String(of(run).seqLen)],
+  ])
+}
+
+function optionsTable(runs: readonly PrunedRun[]): Table {
+  const values = runs.map(run => new Map<string, unknown>(Object.entries(run.prune.options)))
+  const names = [...new Set(values.flatMap(of => [...of.keys()]))]
+  const rows = names.map(name => [name, ...values.map(of => String(of.get(name) ?? ''))])
+  return { title: 'Options', rows: [['option', ...runs.map(runLabel)], ...rows] }
 }

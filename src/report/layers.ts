@@ -2,7 +2,9 @@
 import { percent } from '../base/display.ts'
 import type { Widths } from '../model/half-block.ts'
 import type { HalfResult, LayerResult, PruneResult } from '../result/result.ts'
-import { decimal } from './tables.ts'
+import { decimal, runLabel } from './labels.ts'
+import type { PrunedRun } from './result-file.ts'
+import type { Table } from './table.ts'
 
 type Layers = Pick<PruneResult, 'layers' | 'widths'>
 
@@ -15,8 +17,8 @@ export function layerNumbers({ layers, removedLayers = [] }: Pick<PruneResult, '
 }
 
 /**
- * How well layer `i` fits where something of the half-block was cut. One that keeps all has no error, but a drift: how far it is from a target
- * that makes up for what was cut before it.
+ * How well layer `i` fits where something of the half-block was cut. One that keeps all has no error, but a drift: how
+ * far it is from a target that makes up for what was cut before it.
  */
 export function lossOf({ layers, widths }: Layers, i: number, half: keyof LayerResult): HalfResult | undefined {
   const { before, after } = widths
@@ -30,8 +32,9 @@ export function lossOf({ layers, widths }: Layers, i: number, half: keyof LayerR
 export const fitOf = ({ errorAfter, heldOutError = errorAfter }: HalfResult): number => heldOutError
 
 /**
- * What each layer keeps where something was cut, and its relative squared output errors: without and with restoration on the calibration
- * activations, and on held-out windows; or which layers went. @param most layers, those with the largest errors. @default all
+ * What each layer keeps where something was cut, and its relative squared output errors: without and with restoration on
+ * the calibration activations, and on held-out windows; or which layers went.
+ * @param most layers, the ones with the largest errors. @default all
  */
 export function layerRows(
   result: Layers & Pick<PruneResult, 'removedLayers'>,
@@ -71,12 +74,27 @@ export function layerRows(
   return [['layer', ...columns.flatMap(({ head }) => head)], ...rows]
 }
 
+export const layerTable = (run: PrunedRun): Table => ({
+  title: `Layers of ${runLabel(run)}`,
+  note:
+    'What stays of what was cut, and the squared output error over the squared output: ' +
+    'without and with restoration on the windows calibrated on, and on windows held out.',
+  rows: layerRows(run.prune),
+})
+
 /** What allocation by sensitivity measured, and chose. */
-export function sensitivityRows({ allocation, widths }: Pick<PruneResult, 'allocation' | 'widths'>): string[][] {
+export function sensitivityTable(run: PrunedRun): Table {
+  const { allocation, widths } = run.prune
   const rows = (allocation?.halfBlocks ?? []).map(({ layer, kind, probe, width }) => {
     const full = kind === 'ffn' ? widths.before.ffn : widths.before.value
     const name = `${layer}, ${kind === 'ffn' ? 'FFN' : 'value channels'}`
     return [name, String(probe.width), decimal(probe.cost, 5), `${width} of ${full}`, percent(width / full)]
   })
-  return [['layer', 'cut to', 'KL', 'chosen', 'part'], ...rows]
+  return {
+    title: `Allocation of ${runLabel(run)}`,
+    note:
+      'Measured: KL to the dense model with only this half-block cut to the width given, ' +
+      `on ${allocation?.probeTokens} tokens.`,
+    rows: [['layer', 'cut to', 'KL', 'chosen', 'part'], ...rows],
+  }
 }

@@ -1,8 +1,8 @@
 // What made the runs of a result, as reports say it.
 import { bytes } from '../base/display.ts'
 import { engineText } from '../engine/facts.ts'
+import { runLabel } from './labels.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
-import { runLabel } from './tables.ts'
 
 export const softwareText = (machine: Machine): string =>
   `${machine.browser ?? `Node ${machine.node}`}, ${engineText(machine)}`

@@ -9,23 +9,22 @@ import { inspect } from '../evaluate/inspect.ts'
 import { describeModel } from '../model/model.ts'
 import type { HalfResult } from '../result/result.ts'
 import { layerCharts } from './charts.ts'
-import { comparisonText } from './comparison.ts'
 import { headline } from './headline.ts'
 import { reportHtml } from './html.ts'
+import { decimal } from './labels.ts'
 import { layerNumbers, layerRows } from './layers.ts'
 import { madeLines } from './made.ts'
-import { measuresText } from './measures.ts'
 import { apart } from './plot.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 import { resultMarkdown } from './result-markdown.ts'
-import { decimal, healingTables, lossTable, sampleRows, textTables } from './tables.ts'
+import { fitted, PLAIN } from './table.ts'
+import { healingTables, lossTable, measuredRuns, sampleTable, textTables } from './tables.ts'
 import {
-  fitted,
+  comparisonText,
   inspectionText,
   layerLines,
   layersText,
-  PLAIN,
-  perplexityTable,
+  measuresText,
   resultText,
   sparkline,
 } from './terminal.ts'
@@ -111,17 +110,16 @@ test('what models were healed on is a column of its own in every table of models
   expect(steps.rows[0]).toEqual(['step', ...['4,096', '262,144'].map(n => `preset best 10 %, healed, ${n} tokens`)])
 
   const parts = comparisonText(both).split('\n\n')
-  const tables = parts.filter(part => part.startsWith('model'))
-  expect(tables.length).toBeGreaterThan(2)
-  for (const table of tables) {
-    expect(table).toMatch(/^model +healed {2}.*\ndense +– /)
-    expect(table.split('\n').at(-1)).toMatch(/^preset best 10 % {2}262,144 tokens {2}/)
+  expect(parts.length).toBeGreaterThan(5)
+  for (const table of parts) {
+    expect(table).toMatch(/^model +healed {2}.*$/m)
+    expect(table).toMatch(/^preset best 10 % {2}262,144 tokens {2}/m)
   }
   const text = resultText(both)
   for (const line of [...parts, text].join('\n').split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
   expect(text.match(/^model +healed {2}/gm)!.length).toBeGreaterThan(text.match(/^model {2,}(?!.*healed)/gm)!.length)
   expect(text).not.toMatch(/^preset best 10 %, healed/m)
-  expect(parts.at(-1)).toContain('time and memory: of pruning and healing.')
+  expect(parts.at(-1)!.replace(/\s+/g, ' ')).toContain('Time: of pruning and healing alone.')
   const html = await reportHtml(both)
   expect(html).toContain('<tr><th scope="row">preset best 10 %</th><th scope="row">262,144 tokens</th><td>')
   for (const none of [resultMarkdown(result), comparisonText(result), await reportHtml(result)])
@@ -131,8 +129,9 @@ test('what models were healed on is a column of its own in every table of models
 test('a healed model beside the dense one says on how many tokens', () => {
   const { perplexity, divergence, tasks } = result.runs[1]
   const measures = { perplexity, divergence, tasks, dense: result.runs[0].perplexity }
-  expect(measuresText({ ...measures, healed: 4096 })).toMatch(/^text +healed .*\n\S.* 4,096 tokens /)
-  expect(measuresText(measures)).not.toContain('healed')
+  const text = (healed?: number) => measuresText(measuredRuns({ ...measures, healed }, 'smaller'))
+  expect(text(4096)).toMatch(/^model +healed .*\ndense +– .*\nsmaller +4,096 tokens /m)
+  expect(text()).not.toContain('healed')
   expect([prunedText({}), prunedText({ healed: { tokens: 4096 } })]).toEqual(['pruned', 'healed, 4,096 tokens'])
 })
 
@@ -156,8 +155,8 @@ test('what is said first: sizes, speed and loss in words, or that nothing was he
 })
 
 test('samples of two models are side by side, of many below each other', () => {
-  expect(sampleRows(result.runs.slice(0, 2)).rows[0]).toEqual(['prompt', 'dense', 'preset best 10 %'])
-  expect(sampleRows(result.runs).rows.map(row => row[0])[1]).toBe('dense')
+  expect(sampleTable({ runs: result.runs.slice(0, 2) }).rows[0]).toEqual(['prompt', 'dense', 'preset best 10 %'])
+  expect(sampleTable(result).rows.map(row => row[0])[1]).toBe('dense')
 })
 
 test('a prompt that was a message to a chat model is marked', () => {
@@ -165,8 +164,10 @@ test('a prompt that was a message to a chat model is marked', () => {
     ...run,
     samples: run.samples.map(sample => ({ ...sample, chat: true })),
   }))
-  const [, ...plain] = sampleRows(result.runs.slice(0, 2)).rows
-  expect(sampleRows(asked).rows.slice(1)).toEqual(plain.map(([prompt, ...texts]) => [`user: ${prompt}`, ...texts]))
+  const [, ...plain] = sampleTable({ runs: result.runs.slice(0, 2) }).rows
+  expect(sampleTable({ runs: asked }).rows.slice(1)).toEqual(
+    plain.map(([prompt, ...texts]) => [`user: ${prompt}`, ...texts]),
+  )
 })
 
 test('layers that stay keep their numbers', () => {
@@ -233,9 +234,8 @@ test('two texts of one name are told apart by their folders, in every report', a
   )
   expect(tables.map(({ rows }) => rows)).toEqual(first.map(({ rows }) => rows))
   const both = { ...result, runs }
-  const [{ perplexity }, pruned] = runs
-  const texts = [comparisonText(both), measuresText(pruned), perplexityTable({ dense: perplexity })]
-  for (const text of [...texts, resultMarkdown(both), await reportHtml(both)]) expect(text).toMatch(/a\/test.*b\/test/s)
+  for (const text of [comparisonText(both), measuresText(runs), resultMarkdown(both), await reportHtml(both)])
+    expect(text).toMatch(/a\/test.*b\/test/s)
 })
 
 test('a comparison has bits per byte and word perplexity, where they were measured', () => {
@@ -244,9 +244,9 @@ test('a comparison has bits per byte and word perplexity, where they were measur
   const bits = dense.perplexity.map(one => one.bitsPerByte!.toFixed(4))
   for (const part of [...bits, pruned[0].wordPerplexity!.wordPerplexity.toFixed(2), '0.9300'])
     expect(text).toMatch(new RegExp(`(^| )${part}( |$)`, 'm'))
-  expect(text).toContain('\nwikitext: word perplexity, 62 documents, windows of 2048\nTasks: ')
+  expect(text).toMatch(/^WikiText a word\nmodel +word perplexity +byte perplexity +bits per byte$/m)
   const runs = [dense].map(run => ({ ...run, perplexity: run.perplexity.map(({ bitsPerByte, ...one }) => one) }))
-  expect(comparisonText({ ...result, runs })).not.toMatch(/bits\/byte|wikitext:|KL {2}/)
+  expect(comparisonText({ ...result, runs })).not.toMatch(/bits per byte|WikiText|KL/)
   for (const line of text.split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
 })
 
@@ -264,9 +264,9 @@ test('lines of 80 columns with long names and reasons, and no error of one item'
   expect(text).toMatch(/^Failed\nmodel {17}why\nbest:alpha=0\.25 10 % {2}its process ended .*\n {22}\S.*$/m)
   const [accuracy] = dense.tasks
   const one = { value: 1, standardError: Number.NaN }
-  const measured = measuresText({ ...pruned, tasks: [{ ...accuracy, items: 1, accuracy: one, accuracyNorm: one }] })
-  expect(measured).toMatch(/^arc_easy +1\.0 +1 +100\.0 +100\.0$/m)
-  const texts = [text, measured, comparisonText({ ...result, runs }), perplexityTable({ dense: dense.perplexity })]
+  const measured = measuresText([{ ...pruned, tasks: [{ ...accuracy, items: 1, accuracy: one, accuracyNorm: one }] }])
+  expect(measured).toMatch(/^Zero-shot accuracy\nmodel +arc_easy +mean\npreset best 10 % +100\.0 +100\.0$/m)
+  const texts = [text, measured, comparisonText({ ...result, runs })]
   for (const line of texts.join('\n').split('\n')) expect([...line].length, line).toBeLessThanOrEqual(80)
 })
 

@@ -1,268 +1,185 @@
-// From a result to tables of strings: one set of them for the terminal, for HTML and for Markdown.
+// The tables of a result: for the terminal, for HTML and for Markdown.
 
 import { total } from '../base/clock.ts'
-import { bytes, count, cut, duration, percent, perplexityChange, shortNames } from '../base/display.ts'
-import { healedText, healedTokens } from '../checkpoint/pruning-record.ts'
+import { bytes, count, cut, duration, percent, perplexityChange } from '../base/display.ts'
 import type { Continuation } from '../evaluate/continuations.ts'
-import type { PerplexityResult } from '../result/result.ts'
+import type { Measures } from '../evaluate/measure.ts'
+import type { Estimate, TaskResult } from '../result/result.ts'
 import type { ExportResult } from '../write/export-result.ts'
-import { type Estimate, healingOf, isDense, type ResultFile, type Run, type TaskResult } from './result-file.ts'
+import { decimal, labels, NONE, runLabel, type TextSize, textLabel, unhealedLabel, withError } from './labels.ts'
+import { healingOf, isDense, type ResultFile, type Run } from './result-file.ts'
+import { type Column, columnsOf, filled, runTable, type Table } from './table.ts'
 
-export interface Table {
-  readonly title: string
-  /** What a reader must know to read it. */
-  readonly note?: string
-  /** The first is the head; the first cells of each name the row. */
-  readonly rows: readonly (readonly string[])[]
-  /** How many cells name a row. @default 1 */
-  readonly names?: number
-}
-
-/** What stands for a number that is not there, or is none. */
-const NONE = '–'
-
-/** `fasp 30 %`, `dense`. */
-export const runLabel = ({ name, sparsity, healed }: Run): string =>
-  `${sparsity > 0 ? `${name} ${Number((100 * sparsity).toFixed(1))} %` : name}${healedText({ healed })}`
-
-/** Of what was healed, before that. */
-export const unhealedLabel = (run: Run): string => runLabel({ ...run, healed: undefined })
-
-/** Rows that are runs: each by its name and, where one of them was healed, by what it was healed on, in a column of its own. */
-export function runRows(
-  head: readonly string[],
-  rows: readonly (readonly [run: Run, cells: readonly string[]])[],
-): Required<Pick<Table, 'rows' | 'names'>> {
-  const heals = rows.some(([{ healed }]) => healed !== undefined)
-  const nameOf = (run: Run) => (heals ? [unhealedLabel(run), healedTokens(run) ?? NONE] : [runLabel(run)])
-  const names = heals ? ['model', 'healed'] : ['model']
-  return { rows: [[...names, ...head], ...rows.map(([run, cells]) => [...nameOf(run), ...cells])], names: names.length }
-}
-
-/** The part of the decoder linears that is gone, as it came out; as it was asked for, where that is not known. */
-export function removedPart({ prune, sparsity }: Run): number {
-  if (!prune) return sparsity
-  const { before, after } = prune.sizes.decoderLinears
-  return 1 - after / before
-}
-
-/** 23.27, 51,234. */
-export function decimal(value: number, digits = 2): string {
-  if (!Number.isFinite(value)) return NONE
-  return value < 1e4 ? value.toFixed(digits) : Math.round(value).toLocaleString('en-US')
-}
-
-/** 23.27 ± 1.86; of one window or item there is no error to tell. */
-export const withError = (value: number, error: number, digits = 2): string =>
-  Number.isFinite(error) ? `${decimal(value, digits)} ± ${decimal(error, digits)}` : decimal(value, digits)
-
-/** What a run's text is called: its base name, with folders where the run has another of that name. */
-export function textName(file: string, { perplexity }: Pick<Run, 'perplexity'>): string {
-  const files = perplexity.map(text => text.file)
-  return shortNames([file, ...files])[0]
-}
-
-/** A text with its windows: what figures must share to be compared. */
-export const textLabel = ({ file, windows, seqLen }: TextSize, run: Run): string =>
-  `${textName(file, run)}, ${windows} × ${seqLen}`
-
-type TextSize = Pick<PerplexityResult, 'file' | 'windows' | 'seqLen'>
-
-/** Every label that some run has, in the order in which they come. */
-export const labels = <T>(
-  runs: readonly Run[],
-  of: (run: Run) => readonly T[],
-  label: (one: T, run: Run) => string,
-): string[] => [...new Set(runs.flatMap(run => of(run).map(one => label(one, run))))]
-
-/** What `runRows` takes: of each run that has any a cell for each label. */
-function perRun<T>(
-  runs: readonly Run[],
-  of: (run: Run) => readonly T[],
-  label: (one: T, run: Run) => string,
-  cell: (one: T) => string,
-): [head: string[], rows: [run: Run, cells: string[]][]] {
-  const columns = labels(runs, of, label)
-  const rows = runs.map((run): [Run, string[]] => {
-    const found = new Map(of(run).map(one => [label(one, run), cell(one)]))
-    return [run, columns.map(column => found.get(column) ?? NONE)]
-  })
-  return [columns, rows.filter(([, cells]) => cells.some(text => text !== NONE))]
-}
+type Runs = Pick<ResultFile, 'runs'>
 
 /** All tables of a result that have something in them. */
 export const resultTables = (result: ResultFile): Table[] =>
-  [
-    ...textTables(result),
-    wordsTable(result),
-    ...tasksTables(result),
+  filled([
+    ...measureTables(result),
     sizesTable(result),
     exportsTable(result),
     ...healingTables(result),
     lossTable(result),
     secondsTable(result),
     failuresTable(result),
-  ].filter(table => table.rows.length > 1)
+  ])
 
-export function sizesTable({ model, runs }: ResultFile): Table {
-  const rows = runs.map((run): [Run, string[]] => {
-    const { prune, peakMemoryBytes, failed } = run
-    const memory = peakMemoryBytes === undefined ? '' : bytes(peakMemoryBytes)
-    if (!prune) {
-      const dense = failed ? undefined : runs.find(one => one.prune)?.prune?.sizes.weightBytes.before
-      const parameters = failed ? NONE : count(run.parameters ?? model.parameters)
-      return [run, ['', parameters, dense ? bytes(dense) : '', '', memory]]
-    }
-    const { decoderLinears, parameters, weightBytes } = prune.sizes
-    const sizes = [cut(decoderLinears), count(parameters.effective), bytes(weightBytes.after)]
-    return [run, [...sizes, duration(total(prune.seconds)), memory]]
-  })
-  const shown = runRows(['cut', 'parameters', 'on disk', 'time', 'memory'], rows)
-  return {
-    title: 'Size, time and memory',
-    note: `Cut: part of the decoder linears that is gone. Time: of pruning ${shown.names > 1 ? 'and healing ' : ''}alone. Memory: the peak of the process.`,
-    ...shown,
-  }
+/** What `fasp compare` shows. */
+export const comparisonTables = (result: ResultFile): Table[] =>
+  filled([...measureTables(result), sizesTable(result), failuresTable(result)])
+
+/** What models were measured to be. */
+export const measureTables = (result: Runs): Table[] =>
+  filled([...textTables(result), wordsTable(result), ...tasksTables(result)])
+
+/** A model that was measured, and the dense one before it, as runs. */
+export const measuredRuns = ({ dense, ...measures }: Measures, name: string): Run[] => {
+  const alone = { sparsity: 0, tasks: [], samples: [], seconds: {} }
+  const before = dense ? [{ ...alone, name: 'dense', perplexity: dense }] : []
+  return [...before, { ...alone, name, ...measures }]
 }
 
 /** For each text, all that was measured on it: a row for each run, the least cut first. */
-export function textTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
+export function textTables({ runs }: Runs): Table[] {
   const bySize = runs.toSorted((a, b) => a.sparsity - b.sparsity)
   return labels(runs, run => run.perplexity, textLabel).map(label => {
-    const found = bySize.flatMap(run => {
-      const is = (one: TextSize) => textLabel(one, run) === label
-      const text = run.perplexity.find(is)
-      return text ? [{ run, text, divergence: run.divergence?.find(is) }] : []
-    })
-    type Found = (typeof found)[number]
-    const dense = found.find(({ run }) => isDense(run))?.text.perplexity
-    const all: [head: string, cell: (of: Found) => string | undefined][] = [
-      ['perplexity', ({ text }) => withError(text.perplexity, text.standardError)],
-      [
-        'than dense',
-        // Tokens of two vocabularies are not compared; bits per byte are.
-        of =>
-          dense && !isDense(of.run) && !of.run.prune?.vocabulary
-            ? perplexityChange(Math.log(of.text.perplexity / dense))
-            : undefined,
-      ],
-      ['bits per byte', ({ text }) => (text.bitsPerByte === undefined ? undefined : decimal(text.bitsPerByte, 4))],
-      ['KL', ({ divergence }) => divergence && decimal(divergence.kl, 4)],
-      ['same token', ({ divergence }) => divergence && percent(divergence.topAgreement)],
-    ]
-    const columns = all.filter(([, cell]) => found.some(cell))
-    const has = (head: string) => columns.some(([name]) => name === head)
-    const { bos } = found[0].text
-    const flattering = found.find(({ text }) => text.calibratedOn)
-    const notes = [
-      `Perplexity ± standard error, ${bos ? 'a BOS token before the text' : 'no BOS token'}.`,
-      ...(has('KL') ? ['KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.'] : []),
-      ...(flattering ? ['Calibrated on a text of the same corpus, which flatters these figures.'] : []),
-    ]
-    const heads = columns.map(([head]) => head)
-    return {
-      title: `Perplexity: ${label}`,
-      note: notes.join(' '),
-      ...runRows(
-        heads,
-        found.map(of => [of.run, columns.map(([, cell]) => cell(of) ?? NONE)]),
-      ),
+    const is = (run: Run) => (one: TextSize) => textLabel(one, run) === label
+    const text = (run: Run) => run.perplexity.find(is(run))
+    const divergence = (run: Run) => run.divergence?.find(is(run))
+    const found = bySize.filter(text)
+    const dense = found.find(isDense)
+    const change = (run: Run) => {
+      const [before, after] = [dense && text(dense), text(run)]
+      if (!before || !after || run === dense || run.prune?.vocabulary) return undefined // bits per byte compare vocabularies
+      return perplexityChange(Math.log(after.perplexity / before.perplexity))
     }
+    const columns: Column[] = [
+      ['perplexity', run => show(text(run), one => withError(one.perplexity, one.standardError))],
+      ['than dense', change],
+      ['bits per byte', run => show(text(run)?.bitsPerByte, bits => decimal(bits, 4))],
+      ['KL', run => show(divergence(run), ({ kl }) => decimal(kl, 4))],
+      ['same token', run => show(divergence(run), ({ topAgreement }) => percent(topAgreement))],
+    ]
+    const notes = [
+      `Perplexity ± standard error, ${text(found[0])!.bos ? 'a BOS token before the text' : 'no BOS token'}.`,
+      ...(found.some(divergence)
+        ? ['KL(dense ‖ pruned) in nats a token, and how often both find the same token most likely.']
+        : []),
+      ...(found.some(run => text(run)?.calibratedOn)
+        ? ['Calibrated on a text of the same corpus, which flatters these figures.']
+        : []),
+    ]
+    return runTable({ title: `Perplexity: ${label}`, note: notes.join(' ') }, found, columns)
   })
 }
 
-export const wordsTable = ({ runs }: ResultFile): Table => ({
-  title: 'WikiText a word',
-  note: 'The task wikitext of lm-evaluation-harness: whole documents, each token predicted once.',
-  ...runRows(
-    ['word perplexity', 'byte perplexity', 'bits per byte'],
-    runs.flatMap((run): [Run, string[]][] => {
-      const { wordPerplexity: one } = run
-      return one
-        ? [[run, [decimal(one.wordPerplexity), decimal(one.bytePerplexity, 4), decimal(one.bitsPerByte, 4)]]]
-        : []
-    }),
-  ),
-})
+const show = <T>(value: T | undefined, text: (value: T) => string): string | undefined =>
+  value === undefined ? undefined : text(value)
 
-/** Mean over the tasks, where each has the figure. */
-export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined {
-  return tasks.length > 0 ? tasks.reduce((sum, task) => sum + best(task).value, 0) / tasks.length : undefined
+export function wordsTable({ runs }: Runs): Table {
+  const measured = runs.flatMap(run => run.wordPerplexity ?? [])
+  const sizes = new Set(measured.map(({ documents, seqLen }) => `${documents} documents, windows of ${seqLen}`))
+  const note = `The task wikitext of lm-evaluation-harness: ${[...sizes].join(' or ')}, each token predicted once.`
+  return runTable({ title: 'WikiText a word', note }, runs, [
+    ['word perplexity', run => show(run.wordPerplexity, one => decimal(one.wordPerplexity))],
+    ['byte perplexity', run => show(run.wordPerplexity, one => decimal(one.bytePerplexity, 4))],
+    ['bits per byte', run => show(run.wordPerplexity, one => decimal(one.bitsPerByte, 4))],
+  ])
 }
 
-/** Normalised accuracy where the harness has it. */
-const best = ({ accuracy, accuracyNorm }: TaskResult): Estimate => accuracyNorm ?? accuracy
+/** Mean over the tasks of normalised accuracy, where the harness has it, or accuracy. */
+export function meanAccuracy({ tasks }: Pick<Run, 'tasks'>): number | undefined {
+  const values = tasks.map(({ accuracy, accuracyNorm = accuracy }) => accuracyNorm.value)
+  return values.length > 0 ? values.reduce((sum, value) => sum + value, 0) / values.length : undefined
+}
 
-export function tasksTables({ runs }: ResultFile): Table[] {
+export function tasksTables({ runs }: Runs): Table[] {
   const items = new Set(runs.flatMap(run => run.tasks.map(task => task.items)))
   const label = (task: TaskResult) => (items.size === 1 ? task.task : `${task.task}, ${task.items}`)
   const cell = ({ value, standardError }: Estimate) => withError(100 * value, 100 * standardError, 1)
-  const [tasks, rows] = perRun(
-    runs,
-    run => run.tasks,
-    label,
-    task => cell(task.accuracy),
-  )
-  const mean = (run: Run) => decimal(100 * (meanAccuracy(run) ?? Number.NaN), 1)
+  const normed = (run: Run) => run.tasks.filter(task => task.accuracyNorm)
   const note = `Percent ± standard error; ${items.size === 1 ? `${[...items]} items a task` : 'task, items'}.`
+  const mean = 'Mean: of normalised accuracies where there are any, of accuracies elsewhere.'
   return [
-    {
-      title: 'Zero-shot accuracy',
-      note: `${note} Mean: of normalised accuracies where there are any, of accuracies elsewhere.`,
-      ...runRows(
-        [...tasks, 'mean'],
-        rows.map(([run, cells]) => [run, [...cells, mean(run)]]),
+    runTable({ title: 'Zero-shot accuracy', note: `${note} ${mean}` }, runs, [
+      ...columnsOf(
+        runs,
+        run => run.tasks,
+        label,
+        task => cell(task.accuracy),
       ),
-    },
-    {
-      title: 'Zero-shot accuracy, normalised',
-      note: `${note} Log-likelihoods divided by the characters of each choice.`,
-      ...runRows(
-        ...perRun(
-          runs,
-          run => run.tasks.filter(task => task.accuracyNorm),
-          label,
-          task => cell(task.accuracyNorm!),
-        ),
-      ),
-    },
+      ['mean', run => show(meanAccuracy(run), value => decimal(100 * value, 1))],
+    ]),
+    runTable(
+      {
+        title: 'Zero-shot accuracy, normalised',
+        note: `${note} Log-likelihoods divided by the characters of each choice.`,
+      },
+      runs,
+      columnsOf(runs, normed, label, task => cell(task.accuracyNorm!)),
+    ),
   ]
 }
 
+/** The part of the decoder linears that is gone, or that was to go, where that is all that is known. */
+export function removedPart({ prune, sparsity }: Run): number {
+  if (!prune) return sparsity
+  const { before, after } = prune.sizes.decoderLinears
+  return 1 - after / before
+}
+
+export function sizesTable({ model, runs }: ResultFile): Table {
+  const pruned = runs.find(run => run.prune)?.prune
+  const healed = runs.some(run => run.healed !== undefined) ? 'and healing ' : ''
+  const isWhole = (run: Run) => !run.prune && !run.failed
+  const parameters = (run: Run) =>
+    isWhole(run) ? (run.parameters ?? model.parameters) : run.prune?.sizes.parameters.effective
+  const weightBytes = (run: Run) =>
+    isWhole(run) ? pruned?.sizes.weightBytes.before : run.prune?.sizes.weightBytes.after
+  return runTable(
+    {
+      title: 'Size, time and memory',
+      note:
+        'Cut: part of the decoder linears that is gone. ' +
+        `Time: of pruning ${healed}alone. Memory: the peak of the process.`,
+    },
+    runs,
+    [
+      ['cut', run => show(run.prune, ({ sizes }) => cut(sizes.decoderLinears))],
+      ['parameters', run => show(parameters(run), count)],
+      ['on disk', run => show(weightBytes(run), bytes)],
+      ['time', run => show(run.prune, ({ seconds }) => duration(total(seconds)))],
+      ['memory', run => show(run.peakMemoryBytes, bytes)],
+    ],
+  )
+}
+
 /** What healing gained, and the KL after its steps. */
-export function healingTables({ runs }: Pick<ResultFile, 'runs'>): Table[] {
-  const healed = runs.flatMap(run => {
-    const of = healingOf(run)
-    return of ? [{ run, of }] : []
-  })
-  const steps = [...new Set(healed.flatMap(({ of }) => of.curve.map(({ step }) => step)))].sort((a, b) => a - b)
-  const at = (curve: (typeof healed)[number]['of']['curve'], step: number) => curve.find(point => point.step === step)
+export function healingTables({ runs }: Runs): Table[] {
+  const healed = runs.filter(healingOf)
+  const curve = (run: Run) => healingOf(run)!.curve
+  const steps = [...new Set(healed.flatMap(run => curve(run).map(({ step }) => step)))].sort((a, b) => a - b)
+  const klAt = (run: Run, step: number) => curve(run).find(point => point.step === step)?.kl ?? Number.NaN
   const note = 'KL(dense ‖ model) in nats a token on held-out windows.'
   return [
-    {
-      title: 'Healing',
-      note: `${note} The step that is kept, of all.`,
-      ...runRows(
-        ['step', 'KL before', 'KL after'],
-        healed.map(({ run, of }) => [
-          run,
-          [`${of.step} of ${of.steps}`, decimal(of.kl.before, 4), decimal(of.kl.after, 4)],
-        ]),
-      ),
-    },
+    runTable({ title: 'Healing', note: `${note} The step that is kept, of all.` }, healed, [
+      ['step', run => show(healingOf(run), ({ step, steps }) => `${step} of ${steps}`)],
+      ['KL before', run => show(healingOf(run), ({ kl }) => decimal(kl.before, 4))],
+      ['KL after', run => show(healingOf(run), ({ kl }) => decimal(kl.after, 4))],
+    ]),
     {
       title: 'KL after steps of healing',
       note,
       rows: [
-        ['step', ...healed.map(({ run }) => runLabel(run))],
-        ...steps.map(step => [`${step}`, ...healed.map(({ of }) => decimal(at(of.curve, step)?.kl ?? Number.NaN, 4))]),
+        ['step', ...healed.map(runLabel)],
+        ...steps.map(step => [`${step}`, ...healed.map(run => decimal(klAt(run, step), 4))]),
       ],
     },
   ]
 }
 
-/** What pruning cost on the calibration texts: on windows calibrated on, and on others. */
-export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
+/** What pruning cost on the calibration texts. */
+export function lossTable({ runs }: Runs): Table {
   const losses = (run: Run) =>
     (run.prune?.calibration.texts ?? []).flatMap(({ name, loss }) =>
       loss
@@ -272,33 +189,57 @@ export function lossTable({ runs }: Pick<ResultFile, 'runs'>): Table {
           ]
         : [],
     )
-  const [head, rows] = perRun(
-    runs,
-    losses,
-    one => one.label,
-    ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+  const before = runs.map(run => {
+    const healed = run.healed ? ', before healing' : ''
+    return { ...run, name: `${unhealedLabel(run)}${healed}`, sparsity: 0, healed: undefined }
+  })
+  return runTable(
+    {
+      title: 'Cost on the calibration texts',
+      note:
+        'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. ' +
+        'The gap is overfitting.',
+    },
+    before,
+    columnsOf(
+      before,
+      losses,
+      one => one.label,
+      ({ loss }) => decimal(loss.pruned - loss.dense, 3),
+    ),
   )
-  const name = (run: Run) => `${unhealedLabel(run)}${run.healed ? ', before healing' : ''}`
-  return {
-    title: 'Cost on the calibration texts',
-    note: 'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. The gap is overfitting.',
-    rows: [['model', ...head], ...rows.map(([run, cells]) => [name(run), ...cells])],
-  }
 }
 
-export function secondsTable({ runs }: ResultFile): Table {
-  return {
-    title: 'Seconds by phase',
-    ...runRows(
-      ...perRun(
-        runs,
-        run => Object.entries(run.seconds),
-        ([phase]) => phase,
-        ([, seconds]) => decimal(seconds, 1),
-      ),
-    ),
-  }
+type Seconds = Readonly<Record<string, number>>
+
+/** A column for each part of the seconds. */
+function partsTable(of: Pick<Table, 'title' | 'note'>, runs: readonly Run[], seconds: (run: Run) => Seconds): Table {
+  const columns = columnsOf(
+    runs,
+    run => Object.entries(seconds(run)),
+    ([part]) => part,
+    ([, value]) => decimal(value, 1),
+  )
+  return runTable(of, runs, columns)
 }
+
+export const secondsTable = ({ runs }: Runs): Table =>
+  partsTable({ title: 'Seconds by phase' }, runs, run => run.seconds)
+
+const longestFirst = (seconds: Seconds = {}): Seconds =>
+  Object.fromEntries(Object.entries(seconds).sort(([, a], [, b]) => b - a))
+
+/** The seconds of pruning in the engine and outside. */
+export const engineTables = ({ runs }: Runs): Table[] => [
+  partsTable({ title: 'Seconds in the engine', note: 'By kind of graph, while pruning.' }, runs, run =>
+    longestFirst(run.prune?.engineSeconds),
+  ),
+  partsTable(
+    { title: 'Seconds outside the engine', note: 'By stage of pruning, while the engine ran nothing.' },
+    runs,
+    run => longestFirst(run.prune?.outsideSeconds),
+  ),
+]
 
 /** What was written besides, with `prune --to`. */
 export const exportRows = (exports: readonly ExportResult[]): string[][] => [
@@ -306,57 +247,32 @@ export const exportRows = (exports: readonly ExportResult[]): string[][] => [
   ...exports.map(({ to, folder, dtype, bytes: n }) => [to, folder || '.', dtype.toLowerCase(), bytes(n)]),
 ]
 
-export const exportsTable = ({ runs }: ResultFile): Table => ({
+export const exportsTable = ({ runs }: Runs): Table => ({
   title: 'Exports',
   rows: exportRows(runs.flatMap(run => run.exports ?? [])),
 })
 
 /** Runs of a comparison that have no measures. */
-export const failuresTable = ({ runs }: ResultFile): Table => ({
-  title: 'Failed',
-  ...runRows(
-    ['why'],
-    runs.flatMap((run): [Run, string[]][] => (run.failed === undefined ? [] : [[run, [run.failed]]])),
-  ),
-})
-
-/** Of the engine, by kind of graph. */
-export const engineTable = (runs: readonly Run[]): Table => ({
-  title: 'Seconds in the engine',
-  note: 'By kind of graph, while pruning.',
-  ...partRows(runs, ({ prune }) => prune?.engineSeconds),
-})
-
-/** Outside the engine, by stage. */
-export const outsideTable = (runs: readonly Run[]): Table => ({
-  title: 'Seconds outside the engine',
-  note: 'By stage of pruning, while the engine ran nothing.',
-  ...partRows(runs, ({ prune }) => prune?.outsideSeconds),
-})
-
-/** A column for each part, the longest first. */
-const partRows = (runs: readonly Run[], of: (run: Run) => Readonly<Record<string, number>> | undefined) =>
-  runRows(
-    ...perRun(
-      runs,
-      run => Object.entries(of(run) ?? {}).sort(([, a], [, b]) => b - a),
-      ([part]) => part,
-      ([, seconds]) => decimal(seconds, 1),
-    ),
-  )
+export const failuresTable = ({ runs }: Runs): Table =>
+  runTable({ title: 'Failed' }, runs, [['why', run => run.failed]])
 
 export const asked = ({ prompt, chat }: Continuation): string => (chat ? `user: ${prompt}` : prompt)
 
 /** Models side by side, prompts down; where there are many models, the other way round. */
-export function sampleRows(runs: readonly Run[]): Pick<Table, 'rows' | 'names'> {
+export function sampleTable({ runs }: Runs): Table {
+  const of = {
+    title: 'Greedy continuations',
+    note: 'The prompt in grey. Marked: the first word that the dense model does not write.',
+  }
   const writers = runs.filter(run => run.samples.length > 0)
-  const prompts = labels(writers, run => run.samples, asked)
-  const text = (run: Run, prompt: string) => run.samples.find(sample => asked(sample) === prompt)?.text ?? NONE
-  if (writers.length > 3)
-    return runRows(
-      prompts,
-      writers.map(run => [run, prompts.map(prompt => text(run, prompt))]),
-    )
-  const rows = prompts.map(prompt => [prompt, ...writers.map(run => text(run, prompt))])
-  return { rows: [['prompt', ...writers.map(runLabel)], ...rows] }
+  const text = (run: Run, prompt: string) => run.samples.find(sample => asked(sample) === prompt)?.text
+  const columns = columnsOf(
+    writers,
+    run => run.samples,
+    asked,
+    sample => sample.text,
+  )
+  if (writers.length > 3) return runTable(of, writers, columns)
+  const rows = columns.map(([prompt]) => [prompt, ...writers.map(run => text(run, prompt) ?? NONE)])
+  return { ...of, rows: [['prompt', ...writers.map(runLabel)], ...rows] }
 }

@@ -7,12 +7,14 @@ import type { Inspection, Outline } from '../evaluate/inspect.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import type { Amount, ResolvedOptions } from '../options/options.ts'
 import type { Plan, Sizes } from '../options/plan.ts'
-import type { LayerResult, PerplexityResult, PruneResult } from '../result/result.ts'
+import type { LayerResult, PruneResult } from '../result/result.ts'
 import type { ExportResult, PlannedExport } from '../write/export-result.ts'
+import { runLabel } from './labels.ts'
 import { layerRows, lossOf } from './layers.ts'
 import { madeLines } from './made.ts'
-import { prunedRuns, type ResultFile } from './result-file.ts'
-import { exportRows, resultTables, runLabel, textName } from './tables.ts'
+import { prunedRuns, type ResultFile, type Run } from './result-file.ts'
+import { fitted, heading, PLAIN, type TerminalStyle, tablesText } from './table.ts'
+import { comparisonTables, exportRows, measureTables, resultTables } from './tables.ts'
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
@@ -67,26 +69,6 @@ export function layersText(
   const left = result.layers.length - (rows.length - 1)
   const more = left > 0 && !all ? `\nThe ${rows.length - 1} worst layers; --json has all ${result.layers.length}.` : ''
   return `${lines && `${lines}\n\n`}${table(rows)}${more}`
-}
-
-export const perplexityText = ({ perplexity, standardError }: PerplexityResult): string =>
-  `${perplexity.toFixed(3)} ± ${Number.isNaN(standardError) ? '–' : standardError.toFixed(3)}`
-
-/** A text among those that were measured, with what figures of it depend on. */
-export const textCell = (
-  { file, windows, seqLen, bos }: PerplexityResult,
-  perplexity: readonly PerplexityResult[],
-): string => `${textName(file, { perplexity })}, ${windows} × ${seqLen}, ${bos ? 'BOS' : 'no BOS'}`
-
-export function perplexityTable(
-  columns: Readonly<Record<string, readonly PerplexityResult[]>>,
-  vocabulary?: VocabularyCut,
-): string {
-  const names = Object.keys(columns)
-  const texts = columns[names[0]]
-  const cell = (r: PerplexityResult) => (vocabulary ? (r.bitsPerByte?.toFixed(4) ?? '–') : perplexityText(r))
-  const rows = texts.map((text, i) => [textCell(text, texts), ...names.map(name => cell(columns[name][i]))])
-  return fitted([[vocabulary ? 'bits per byte' : 'perplexity ± standard error', ...names], ...rows], PLAIN.columns)
 }
 
 /** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
@@ -222,62 +204,25 @@ function compactLine(layers: readonly LayerWidths[], headSize: number): string {
 export const tensorsTable = ({ tensors }: Inspection): string =>
   table([['tensor', 'type', 'shape'], ...tensors.map(t => [t.name, t.dtype, `[${t.shape.join(', ')}]`])])
 
-/** What the terminal can show. */
-export interface TerminalStyle {
-  readonly columns: number
-  /** Block characters, and codes that make headings bold. */
-  readonly blocks: boolean
-  readonly bold: boolean
-}
+/** What was measured of models, dense and pruned. */
+export const measuresText = (runs: readonly Run[]): string => tablesText(measureTables({ runs }))
 
-/** A file, a pipe. */
-export const PLAIN: TerminalStyle = { columns: 80, blocks: false, bold: false }
+/** A comparison; where its runs were made in several places, which where. */
+export function comparisonText(result: ResultFile, style: TerminalStyle = PLAIN): string {
+  const made = madeLines(result)
+  const places = (made.length > 1 ? made : []).map(text => wrap(text, style.columns))
+  return [tablesText(comparisonTables(result), style), ...places].join('\n\n')
+}
 
 /** Everything that a result says, as text. */
 export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): string {
-  const { model } = result
-  const bold = (text: string) => (style.bold ? `\x1b[1m${text}\x1b[22m` : text)
-  const tables = resultTables(result).map(
-    ({ title, rows, names }) => `${bold(title)}\n${fitted(rows, style.columns, names)}`,
-  )
-  const layers = prunedRuns(result).map(run => `${bold(`Layers of ${runLabel(run)}`)}\n${layerLines(run.prune, style)}`)
-  const head = `${bold(model.name)}: ${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters`
+  const { name, modelType, layers, parameters } = result.model
   const made = madeLines(result).map(text => wrap(text, style.columns))
-  return [[head, ...made].join('\n'), ...tables, ...layers].join('\n\n')
-}
-
-/**
- * A table, its columns in several parts below each other where they are too many for the line; texts that are too long go on in rows below.
- * @param names columns that name a row, at the beginning of each part
- */
-export function fitted(wide: readonly (readonly string[])[], columns: number, names = 1): string {
-  const widthsOf = (rows: typeof wide) => rows[0].map((_, c) => Math.max(...rows.map(row => row[c].length)))
-  const named = widthsOf(wide)
-    .slice(0, names)
-    .reduce((sum, width) => sum + width + 2, 0)
-  const rows = broken(wide, Math.max(20, columns - named), names)
-  const parts: number[][] = []
-  let used = Number.POSITIVE_INFINITY
-  for (const [c, width] of widthsOf(rows).entries()) {
-    if (c < names) continue
-    used += 2 + width
-    if (used > columns) {
-      parts.push([])
-      used = named + width
-    }
-    parts.at(-1)!.push(c)
-  }
-  return parts.map(part => table(rows.map(row => [...row.slice(0, names), ...part.map(c => row[c])]))).join('\n\n')
-}
-
-/** Columns that no line has `room` for, as text of several rows. */
-function broken(rows: readonly (readonly string[])[], room: number, names: number): readonly (readonly string[])[] {
-  const tooWide = rows[0].map((_, c) => c >= names && rows.some(row => row[c].length > room))
-  return rows.flatMap(row => {
-    const cells = row.map((cell, c) => (tooWide[c] ? wrap(cell, room).split('\n') : [cell]))
-    const lines = Array.from({ length: Math.max(...cells.map(({ length }) => length)) }, (_, i) => i)
-    return lines.map(i => cells.map((cell, c) => (cell[i] ?? '').padEnd(tooWide[c] ? room : 0)))
-  })
+  const head = `${heading(name, style)}: ${modelType}, ${layers} layers, ${count(parameters)} parameters`
+  const ofLayers = prunedRuns(result).map(
+    run => `${heading(`Layers of ${runLabel(run)}`, style)}\n${layerLines(run.prune, style)}`,
+  )
+  return [[head, ...made].join('\n'), tablesText(resultTables(result), style), ...ofLayers].join('\n\n')
 }
 
 /** Widths over the layers, and errors as restored and on held-out windows, as sparklines or, where those cannot be shown, as ranges. */

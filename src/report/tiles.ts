@@ -4,8 +4,9 @@ import { total } from '../base/clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../base/display.ts'
 import { healedText } from '../checkpoint/pruning-record.ts'
 import { lossesOf, speedText } from './headline.ts'
+import { decimal, labels, textLabel } from './labels.ts'
 import { isDense, type PrunedRun, prunedRuns, type ResultFile, type Run } from './result-file.ts'
-import { decimal, labels, removedPart, textLabel } from './tables.ts'
+import { removedPart } from './tables.ts'
 
 export interface Tile {
   readonly name: string
