@@ -94,11 +94,7 @@ export class HalfBlockRunner {
     const { dialect, linalg } = this.graphs
     if (dialect.residual === 'product' && !half.norms.after && !half.norms.afterSum && !half.updateScale)
       return addProduct(linalg, pruned, await hostOf(rows), await hostOf(hidden), d)
-    // No column left: zeros on the first one, as a matrix without columns is nothing that an engine takes.
-    const { output, columns } =
-      pruned.columns.length > 0
-        ? pruned
-        : { output: { ...pruned.output, weight: new Float32Array(d) }, columns: Int32Array.of(0) }
+    const { output, columns } = withColumn(pruned, d)
     const x = asValues(rows, d)
     const feeds = {
       ...norms.after,
@@ -258,6 +254,12 @@ export class HalfBlockRunner {
     return feeds
   }
 }
+
+/** With zeros on the first column where no column is left: no engine takes a matrix without columns. */
+export const withColumn = (pruned: PrunedOutput, d: number): PrunedOutput =>
+  pruned.columns.length > 0
+    ? pruned
+    : { output: { ...pruned.output, weight: new Float32Array(d) }, columns: Int32Array.of(0) }
 
 /** The output layer with nothing removed. */
 export const wholeOutput = ({ half, output }: HalfWeights): PrunedOutput => ({

@@ -4,9 +4,8 @@
 // A weight that is 0 stays 0, and its part of dW is nothing: so is what a padded layout has in the places of what was removed.
 // Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1; first values as PEFT has them: B zeros, A uniform in ±1/√in.
 import { type Engine, type Values, values } from '../engine/engine.ts'
+import { runFormula } from '../engine/linalg/formula.ts'
 import type { Linalg } from '../engine/linalg/linalg.ts'
-import { matrix } from '../engine/linalg/matrix.ts'
-import { Graph } from '../formats/onnx.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Linear } from '../model/half-block.ts'
 
@@ -49,40 +48,23 @@ export async function updated(linalg: Linalg, weight: Floats, { a, b }: Update, 
   return product
 }
 
-/** Gradients of an update, put to `to`. @param weight W as it is @param sum the gradient by it, used up; on a device it stays there */
+/** Writes the gradients of an update to `to`. @param weight W @param dW the gradient by W, used up */
 export async function updateGradients(
-  { linalg: { gemm }, run, tensor }: Engine,
+  { run, tensor }: Pick<Engine, 'run' | 'tensor'>,
   weight: Floats,
-  sum: Values<Floats>,
+  dW: Values<Floats>,
   { a, b }: Update,
   to: Update,
   rank: number,
 ): Promise<void> {
-  const [columns, out] = [a.length / rank, b.length / rank]
-  if (sum.drop) {
-    const [ofA, ofB] = [
-      [rank, columns],
-      [out, rank],
-    ]
-    const feeds = { w: tensor(weight, [out, columns]), d: sum, a: values(a, ofA), b: values(b, ofB) }
-    await run(`low rank ${rank}`, () => gradientsGraph(rank), feeds, { da: values(to.a, ofA), db: values(to.b, ofB) })
-    return sum.drop()
-  }
-  const d = sum.data
-  for (let i = 0; i < d.length; i++) d[i] = weight[i] === 0 ? 0 : SCALE * d[i]
-  const dW = matrix(out, columns, d)
-  await gemm(matrix(out, rank, b), dW, matrix(rank, columns, to.a), { transA: true })
-  await gemm(dW, matrix(rank, columns, a), matrix(out, rank, to.b), { transB: true })
-}
-
-/** The same of W `w` and dW `d` [out, in]. */
-function gradientsGraph(rank: number): Graph {
-  const g = new Graph('low rank')
-  const [w, d] = ['w', 'd'].map(name => g.input(name, 'float32', ['o', 'i']))
-  const [a, b] = [g.input('a', 'float32', [rank, 'i']), g.input('b', 'float32', ['o', rank])]
-  const scaled = g.op('Mul', [d, g.constant('float32', [SCALE])])
-  const dW = g.op('Where', [g.cast(w, 'bool'), scaled, g.constant('float32', [0])])
-  g.output('da', g.op('Gemm', [b, dW], { transA: 1 }), 'float32', [rank, 'i'])
-  g.output('db', g.op('Gemm', [dW, a], { transB: 1 }), 'float32', ['o', rank])
-  return g
+  const ofA = [rank, a.length / rank]
+  const ofB = [b.length / rank, rank]
+  const feeds = { w: tensor(weight, dW.shape), dW, a: values(a, ofA), b: values(b, ofB) }
+  const results = { da: values(to.a, ofA), db: values(to.b, ofB) }
+  await runFormula({ run }, `low rank ${rank}`, feeds, results, (g, of) => {
+    const dW = g.op('Where', [g.cast(of.w, 'bool'), of.dW, g.constant('float32', [0])])
+    const alpha = { float: SCALE }
+    return { da: g.op('Gemm', [of.b, dW], { transA: 1, alpha }), db: g.op('Gemm', [dW, of.a], { transB: 1, alpha }) }
+  })
+  dW.drop?.()
 }

@@ -4,14 +4,13 @@
 // (method/restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
 // where a norm follows all of it as that counts (docs/method.md).
 
-import { asValues, constant, hostOf, values } from '../engine/engine.ts'
+import { asValues } from '../engine/engine.ts'
+import { addOutputErrors } from '../engine/linalg/outputs.ts'
 import { plusDistance } from '../engine/linalg/rows.ts'
-import { pickRows, scatterColumns } from '../engine/linalg/scatter.ts'
-import { Graph, type Value } from '../formats/onnx.ts'
 import type { Context } from '../forward/context.ts'
 import { Head } from '../forward/head.ts'
-import { dropOwn, type Observed, outputGains, weighted } from '../forward/observation.ts'
-import type { HalfBlockRunner, PrunedOutput } from '../forward/runner.ts'
+import { dropOwn, outputGains, weighted } from '../forward/observation.ts'
+import { type HalfBlockRunner, type PrunedOutput, withColumn } from '../forward/runner.ts'
 import { embedWindows } from '../forward/stream.ts'
 import { Twins } from '../forward/stream-pair.ts'
 import { type HalfWeights, readHalf } from '../forward/weights.ts'
@@ -79,60 +78,34 @@ export class HeldOutCheck {
     return undefined
   }
 
-  async #throughCut(cut: CutHalf): Promise<number> {
-    const { weights, pruned, alpha } = cut
-    const { checked, streams } = this
+  async #throughCut({ weights, pruned, alpha }: CutHalf): Promise<number> {
+    const { streams } = this
     const { half, output } = weights
     const { runner } = streams.pruned
-    const { linalg } = runner.engine
-    const d = hiddenSize(half)
-    const gains = outputGains(weights)
-    let there: ReturnType<typeof errorsThere> | undefined
-    const isHeld = (token: number) => checked[Math.floor(token / checked[0].ids.length)].held
-    let [error, total] = [0, 0]
+    const kept = withColumn(pruned, hiddenSize(half))
+    const layer = { whole: output, kept: { ...kept.output, columns: kept.columns }, gains: outputGains(weights), alpha }
+    const sums = { error: 0, output: 0 }
     await streams.pruned.change(async (x, batch) => {
       const { start, tokens } = batch
       const h = runner.graphs.array([hiddenWidth(half), tokens])
       await runner.hidden(weights, await streams.pruned.readBy(weights, x, batch), batch.windows, h)
-      const held = Array.from({ length: tokens }, (_, t) => t).filter(t => isHeld(start + t))
+      const held = Array.from({ length: tokens }, (_, t) => t).filter(t => this.#isHeld(start + t))
       if (held.length > 0) {
-        const dense = await streams.dense!.rows.at(batch)
-        const seen = await weighted(runner, weights, { h, x, y: dense, tokens })
-        if (h.drop) {
-          there ??= errorsThere(runner, cut)
-          const [errors, totals] = await there(seen, held)
-          error += errors
-          total += totals
-          dropOwn(seen, h, x)
-        } else {
-          const whole = await linalg.multiply(output.weight, h.data, tokens) // H Wᵀ, transposed [d, tokens]
-          const left =
-            pruned.columns.length > 0
-              ? await linalg.multiply(pruned.output.weight, pickRows(h.data, pruned.columns, tokens), tokens)
-              : new Float32Array(whole.length)
-          const [y, rest, scale] = [dense.data, await hostOf(seen.x), seen.scale?.data]
-          for (let o = 0; o < d; o++) {
-            const [bias, newBias] = [output.bias?.[o] ?? 0, pruned.output.bias?.[o] ?? 0]
-            for (const t of held) {
-              const at = t * d + o
-              const counts = gains ? gains[o] * (scale?.[t] ?? 1) : 1
-              const [full, beside] = [counts * whole[o * tokens + t], counts * bias]
-              const wanted = full + beside + alpha * (y[at] - rest[at] - full - bias)
-              error += (counts * left[o * tokens + t] + counts * newBias - wanted) ** 2
-              total += full ** 2
-            }
-          }
-        }
+        const y = await streams.dense!.rows.at(batch)
+        const seen = await weighted(runner, weights, { h, x, y, tokens })
+        const rows = { h, x: asValues(seen.x, hiddenSize(half)), y, scale: seen.scale }
+        await addOutputErrors(runner.engine, sums, layer, rows, held)
+        dropOwn(seen, h, x)
       }
       await runner.residual(weights, pruned, x, h)
       h.drop?.()
     })
-    return this.#ratio(error, total)
+    return this.#ratio(sums.error, sums.output)
   }
 
   /** As `pass`, of a mixture. @param left what it has become @param alpha as of `CutHalf` */
   async passMixture(dense: HalfWeights, left: HalfWeights, alpha: number): Promise<number> {
-    const { checked, streams } = this
+    const { streams } = this
     const { engine } = streams.pruned.context
     await streams.throughDense(dense)
     const [before, whole] = [await streams.pruned.fork(), await streams.pruned.fork()]
@@ -142,12 +115,16 @@ export class HeldOutCheck {
     await streams.pruned.read(async (x, batch) => {
       const others = [before, whole, streams.dense!].map(({ rows }) => rows.at(batch))
       const [was, wanted, y] = await Promise.all(others)
-      const isHeld = (row: number) => checked[Math.floor((batch.start + row) / checked[0].ids.length)].held
+      const isHeld = (row: number) => this.#isHeld(batch.start + row)
       total = await plusDistance(engine, total, [wanted, was], 0, isHeld)
       error = await plusDistance(engine, error, [x, wanted, y], alpha, isHeld)
     })
     for (const stream of [before, whole]) await stream.close()
     return this.#ratio(error, total)
+  }
+
+  #isHeld(token: number): boolean {
+    return this.checked[Math.floor(token / this.checked[0].ids.length)].held
   }
 
   /** Of what all ranks have. */
@@ -188,54 +165,4 @@ export class HeldOutCheck {
         : undefined,
     )
   }
-}
-
-/** Squared errors and outputs, summed over tokens of a batch, where rows stay on a device. */
-function errorsThere(runner: HalfBlockRunner, { weights, pruned, alpha }: CutHalf) {
-  const { half, output } = weights
-  const [d, width] = [hiddenSize(half), hiddenWidth(half)]
-  const { 'out.weight': weight } = runner.layer('out', output, width)
-  const gains = outputGains(weights) ?? new Float32Array(d).fill(1)
-  const zeros = new Float32Array(d)
-  const [bias, newBias] = [output, pruned.output].map(layer => layer.bias ?? zeros)
-  const wide = scatterColumns(pruned.output.weight, pruned.columns, width, d)
-  const change = constant(
-    wide.map((w, i) => w - output.weight[i]),
-    [d, width],
-  )
-  return async ({ h, tokens, x, y, scale }: Observed, at: readonly number[]) => {
-    const held = new Float32Array(tokens)
-    for (const t of at) held[t] = 1
-    const row = (data: Float32Array<ArrayBuffer>) => values(data, [d])
-    const sums = [new Float32Array(1), new Float32Array(1)]
-    const feeds = {
-      ...{ 'out.weight': weight, change, h: asValues(h, tokens), x: asValues(x, d), y: asValues(y!, d) },
-      ...{ gains: row(gains), bias: row(bias), shift: row(newBias.map((b, o) => gains[o] * (b - bias[o]))) },
-      scale: scale ?? values(new Float32Array(tokens).fill(1), [tokens, 1]),
-      held: values(held, [tokens, 1]),
-      alpha: values(Float32Array.of(alpha), []),
-    }
-    const [error, total] = sums.map(sum => values(sum, []))
-    await runner.engine.run('held out', errorGraph, feeds, { error, total })
-    return sums.map(([sum]) => sum)
-  }
-}
-
-/** `‖γ H̃ (W' − W)ᵀ + r γ (b' − b) − αD‖²` and `‖γ H̃ Wᵀ‖²` over the rows where `held` [n, 1] is 1. */
-function errorGraph(): Graph {
-  const g = new Graph('held out')
-  const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
-  const [gains, bias, shift] = ['gains', 'bias', 'shift'].map(name => g.input(name, 'float32', ['d']))
-  const [scale, held] = ['scale', 'held'].map(name => g.input(name, 'float32', ['n', 1]))
-  const alpha = g.input('alpha', 'float32', [])
-  const [add, subtract, times] = ['Add', 'Sub', 'Mul'].map(op => (a: Value, b: Value) => g.op(op, [a, b]))
-  const h = g.op('Transpose', [g.input('h', 'float32', ['m', 'n'])])
-  const [full, change] = ['out.weight', 'change'].map(name =>
-    times(g.op('Gemm', [h, g.input(name, 'float32', ['d', 'm'])], { transB: 1 }), gains),
-  )
-  const lacking = subtract(subtract(subtract(y, x), full), bias)
-  const error = subtract(add(change, times(scale, shift)), times(alpha, lacking))
-  for (const [name, rows] of Object.entries({ error, total: full }))
-    g.output(name, g.op('ReduceSumSquare', [times(rows, held)], { keepdims: 0 }), 'float32', [])
-  return g
 }

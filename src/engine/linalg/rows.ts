@@ -1,25 +1,25 @@
-// What is done with the rows of matrices [n, d] beside products, where they lie: on a device by graphs in float32, from which a number a row comes
-// here at most, and which are added up here; in this machine's memory by loops, which are through before a runtime has begun.
-
-import { elementType, Graph, type Value } from '../../formats/onnx.ts'
+// Operations on the rows of matrices [n, d] beside products. In this machine's memory they are loops, which end before a runtime would have
+// begun. On a device they are graphs in float32, from which one number a row comes back at most.
+import type { Graph, Value } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Run } from '../graph-runtime.ts'
-import { type ArrayOf, copyRows, type Values, values } from '../values.ts'
+import { type ArrayOf, copyRows, type Tensor, type Values, values } from '../values.ts'
+import { runFormula } from './formula.ts'
 import { pickRows } from './scatter.ts'
 import { addTo, dot } from './sums.ts'
 
-/** Of an engine. */
+/** An engine. */
 interface On {
   readonly run: Run
   readonly array: ArrayOf
 }
 
-/** Gives their memory on a device back. */
+/** Frees the memory on a device. */
 export function drop(...all: readonly Values<Floats>[]): void {
   for (const rows of all) rows.drop?.()
 }
 
-/** The same rows again, to be changed. */
+/** A copy, to be changed. */
 export async function copied(on: On, x: Values<Floats>): Promise<Values<Floats>> {
   const copy = on.array(x.shape)
   await copyRows(on.run, x, copy)
@@ -31,13 +31,13 @@ export async function rowsAt(on: On, x: Values<Floats>, at: Int32Array): Promise
   const shape = [at.length, x.shape[1]]
   if (!x.drop) return values(pickRows(x.data, at, shape[1]), shape)
   const y = on.array(shape)
-  await there(on, 'at', { x, at: values(at, [at.length]) }, y, (g, { x, at }) => g.op('Gather', [x, at], { axis: 0 }))
+  await compute(on, 'at', { x, at: values(at, [at.length]) }, y, (g, { x, at }) => g.op('Gather', [x, at], { axis: 0 }))
   return y
 }
 
 /**
  * `x[at] ← x[at] + update − less` in place.
- * @param x [n, d] @param at none twice @param update and `less` [at.length, d], which must be here where `x` is
+ * @param x [n, d] @param at none twice @param update and `less` [at.length, d], in this machine's memory where `x` is
  */
 export async function addRows(
   on: On,
@@ -47,18 +47,19 @@ export async function addRows(
   less?: Values<Floats>,
 ): Promise<void> {
   if (!x.drop) {
-    const [d, by] = [x.shape[1], less ? update.data.map((v, i) => v - less.data[i]) : update.data]
+    const d = x.shape[1]
+    const by = less ? update.data.map((v, i) => v - less.data[i]) : update.data
     for (const [i, row] of at.entries()) addTo(x.data.subarray(row * d, (row + 1) * d), by.subarray(i * d, (i + 1) * d))
     return
   }
   const feeds = { x, update, less, at: values(BigInt64Array.from(at, BigInt), [at.length, 1]) }
-  await there(on, less ? 'add difference' : 'add', feeds, x, (g, { x, update, less, at }) => {
+  await compute(on, less ? 'add difference' : 'add', feeds, x, (g, { x, update, less, at }) => {
     const by = less ? g.op('Sub', [update, less]) : update
     return g.op('ScatterND', [x, at, by], { reduction: 'add' })
   })
 }
 
-/** `x ← x + times (y − z)` in place, of matrices of one shape. @param z zeros where there is none */
+/** `x ← x + times (y − z)` in place, of matrices of one shape. @param z @default zeros */
 export async function addTimes(on: On, x: Values<Floats>, times: number, y: Values<Floats>, z?: Values<Floats>) {
   if (!x.drop) {
     const [to, from] = [x.data, y.data]
@@ -67,27 +68,27 @@ export async function addTimes(on: On, x: Values<Floats>, times: number, y: Valu
     return
   }
   const feeds = { x, y, z, times: values(Float32Array.of(times), []) }
-  await there(on, z ? 'lean' : 'sum', feeds, x, (g, { x, y, z, times }) =>
+  await compute(on, z ? 'lean' : 'sum', feeds, x, (g, { x, y, z, times }) =>
     g.op('Add', [x, g.op('Mul', [z ? g.op('Sub', [y, z]) : y, times])]),
   )
 }
 
-/** Each row of `x` [n, d] and `times` `row` [d]: others. */
+/** `x + times · row` [n, d], with `row` [d] added to each row. */
 export async function withRow(on: On, x: Values<Floats>, times: number, row: Floats): Promise<Values<Floats>> {
   const y = on.array(x.shape)
   const more = Float64Array.from(row, v => times * v)
   if (x.drop) {
     const feeds = { x, more: values(Float32Array.from(more), [more.length]) }
-    await there(on, 'with one', feeds, y, (g, { x, more }) => g.op('Add', [x, more]))
+    await compute(on, 'with one', feeds, y, (g, { x, more }) => g.op('Add', [x, more]))
   } else for (let i = 0; i < y.data.length; i++) y.data[i] = x.data[i] + more[i % more.length]
   return y
 }
 
-/** Each column of `h` [m, n] times its factor, in place. */
+/** Multiplies each column of `h` [m, n] by its factor, in place. */
 export async function scaleColumns(on: On, h: Values<Floats>, factors: Floats): Promise<void> {
   if (h.drop) {
     const feeds = { h, factors: values(factors, [factors.length]) }
-    return there(on, 'scaled', feeds, h, (g, { h, factors }) => g.op('Mul', [h, factors]))
+    return compute(on, 'scaled', feeds, h, (g, { h, factors }) => g.op('Mul', [h, factors]))
   }
   const { data } = h
   for (let i = 0; i < data.length; ) for (const factor of factors) data[i++] *= factor
@@ -97,12 +98,12 @@ export async function scaleColumns(on: On, h: Values<Floats>, factors: Floats): 
 export async function rowNorms(on: On, x: Values<Floats>): Promise<number[]> {
   const [n, d] = x.shape
   if (!x.drop) return rowsOf(x.data, d).map(row => Math.sqrt(dot(row, row)))
-  const found = values(new Float32Array(n), [n])
-  await there(on, 'norms', { x }, found, (g, { x }) => normsOf(g, x))
-  return [...found.data]
+  const norms = values(new Float32Array(n), [n])
+  await compute(on, 'norms', { x }, norms, (g, { x }) => normsOf(g, x))
+  return [...norms.data]
 }
 
-/** Cosines between the rows of `x` and `y` [n, d]; of a row of zeros 0. */
+/** Cosines between the rows of `x` and `y` [n, d]; 0 for a row of zeros. */
 export async function cosines(on: On, x: Values<Floats>, y: Values<Floats>): Promise<number[]> {
   const [n, d] = x.shape
   if (!x.drop) {
@@ -112,18 +113,18 @@ export async function cosines(on: On, x: Values<Floats>, y: Values<Floats>): Pro
       return dot(a, b) / (Math.sqrt(dot(a, a) * dot(b, b)) || 1)
     })
   }
-  const found = values(new Float32Array(n), [n])
-  await there(on, 'cosines', { x, y }, found, (g, { x, y }) => {
+  const cosines = values(new Float32Array(n), [n])
+  await compute(on, 'cosines', { x, y }, cosines, (g, { x, y }) => {
     const along = g.op('ReduceSum', [g.op('Mul', [x, y]), g.constant('int64', [1])], { keepdims: 0 })
     const norms = g.op('Mul', [normsOf(g, x), normsOf(g, y)])
     return g.op('Div', [along, g.op('Add', [norms, g.constant('float32', [1e-30])])])
   })
-  return [...found.data]
+  return [...cosines.data]
 }
 
 /**
- * `sum + Σ ‖x − y − alpha (z − y)‖²` over the rows that count of matrices [n, d].
- * @param counts all, where not given
+ * `sum + Σ ‖x − y − alpha (z − y)‖²` over the rows of matrices [n, d] that count.
+ * @param counts @default all rows
  */
 export async function plusDistance(
   on: On,
@@ -134,15 +135,15 @@ export async function plusDistance(
 ): Promise<number> {
   const [n, d] = x.shape
   if (x.drop) {
-    const held = Float32Array.from({ length: n }, (_, row) => Number(counts(row)))
-    const feeds = { x, y, z, held: values(held, [n, 1]), alpha: values(Float32Array.of(alpha), []) }
-    const found = values(new Float32Array(1), [])
-    await there(on, 'distance', feeds, found, (g, { x, y, z, held, alpha }) => {
+    const counted = Float32Array.from({ length: n }, (_, row) => Number(counts(row)))
+    const feeds = { x, y, z, counted: values(counted, [n, 1]), alpha: values(Float32Array.of(alpha), []) }
+    const distance = values(new Float32Array(1), [])
+    await compute(on, 'distance', feeds, distance, (g, { x, y, z, counted, alpha }) => {
       const wanted = g.op('Mul', [g.op('Sub', [z, y]), alpha])
-      const lacking = g.op('Sub', [g.op('Sub', [x, y]), wanted])
-      return g.op('ReduceSumSquare', [g.op('Mul', [lacking, held])], { keepdims: 0 })
+      const wrong = g.op('Sub', [g.op('Sub', [x, y]), wanted])
+      return g.op('ReduceSumSquare', [g.op('Mul', [wrong, counted])], { keepdims: 0 })
     })
-    return sum + found.data[0]
+    return sum + distance.data[0]
   }
   const [a, b, c] = [x.data, y.data, z.data]
   let total = sum
@@ -156,23 +157,11 @@ const rowsOf = (all: Floats, d: number): Floats[] =>
 
 const normsOf = (g: Graph, x: Value): Value => g.op('ReduceL2', [x, g.constant('int64', [1])], { keepdims: 0 })
 
-/** Runs `result = of(feeds)`. @param name which graphs of other operators have not */
-async function there<K extends string>(
+/** Computes one result by a graph. @param name differs where the operators do */
+const compute = <Feed extends string>(
   on: On,
   name: string,
-  feeds: Readonly<Record<K, Values | undefined>>,
-  result: Values,
-  of: (g: Graph, inputs: Readonly<Record<K, Value>>) => Value,
-): Promise<void> {
-  const build = () => {
-    const g = new Graph(name)
-    const dimensions = (name: string, { shape }: Values) => shape.map((_, i) => `${name}${i}`)
-    const inputs = Object.entries<Values | undefined>(feeds).map(([name, feed]) => {
-      const type = feed && (feed.drop ? 'float32' : elementType(feed.data))
-      return [name, type && g.input(name, type, dimensions(name, feed))]
-    })
-    g.output('result', of(g, Object.fromEntries(inputs)), 'float32', dimensions('result', result))
-    return g
-  }
-  await on.run(`rows ${name}`, build, feeds, { result })
-}
+  feeds: Readonly<Record<Feed, Tensor | undefined>>,
+  result: Tensor,
+  formula: (g: Graph, inputs: Readonly<Record<Feed, Value>>) => Value,
+): Promise<void> => runFormula(on, name, feeds, { result }, (g, of) => ({ result: formula(g, of) }))
