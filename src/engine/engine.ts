@@ -1,5 +1,5 @@
 // ONNX Runtime behind a small interface: sessions made from graphs and kept by name, runs over typed arrays.
-// The same API is in onnxruntime-node and onnxruntime-web; `engine.node.ts` brings the former.
+// onnxruntime-node (engine.node.ts) and onnxruntime-web have the same API.
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common'
 import { UsageError } from '../base/errors.ts'
 import { type Data, elementType } from '../formats/onnx.ts'
@@ -29,7 +29,7 @@ export {
   values,
 } from './values.ts'
 
-/** What the engine uses of an ONNX Runtime package. */
+/** The part of an ONNX Runtime package that the engine uses. */
 export interface Runtime {
   readonly Tensor: TensorConstructor
   readonly InferenceSession: {
@@ -37,81 +37,81 @@ export interface Runtime {
   }
 }
 
-/** Threads wait awake for as long as the gaps between the operators of a run; longer, and they would take the cores from other programs. */
+/** Threads spin between the operators of a run, and no longer: they would keep the cores from other programs. */
 export const SESSION_CONFIG = {
   'session.intra_op.allow_spinning': '1',
   'session.intra_op.spin_duration_us': '100',
 } as const
 
-/** Of matrix products. */
+/** Precisions of matrix products. */
 export const PRECISIONS = ['float32', 'bf16', 'tf32'] as const
 
 export type Precision = (typeof PRECISIONS)[number]
 
 export interface Engine extends AsyncDisposable {
   readonly run: Run
-  /** Hands values over for many runs, as a constant: a GPU has an array once, whoever asks. On the CPU nothing is copied. */
+  /** Makes values a constant of many runs. A GPU gets an array once; on the CPU nothing is copied. */
   tensor(data: Data, shape: readonly number[]): Tensor
-  /** On the CPU the array itself. */
+  /** Values that change. On the CPU they are the array itself. */
   readonly array: ArrayOf
-  /** What graphs are made of. */
+  /** Which operators graphs are made of. */
   readonly dialect: Dialect
   /** Products, factorisations and solves outside graphs. */
   readonly linalg: Linalg
   /**
-   * Opens a whole model as a file has it, on the CPU.
-   * @param model its path, or its bytes @param external bytes of its external data by their location, where there is no path
+   * Opens an ONNX model on the CPU.
+   * @param model path or bytes @param external bytes of external data by location, for a model given as bytes
    */
   open(model: string | Uint8Array, external?: ReadonlyMap<string, Uint8Array>): Promise<OpenModel>
   /**
-   * The engine for the graphs of half-blocks and their Gram matrices: this one, in bf16 OpenVINO's, in tf32 CUDA's. What graphs take and give
-   * is float32 in all. @throws UsageError where it has no such products @default 'float32'
+   * The engine for the graphs of half-blocks and their Gram matrices: this one, OpenVINO's in bf16, CUDA's in tf32.
+   * Inputs and outputs are float32 in all of them. @throws UsageError for products that it does not have @default
+   * 'float32'
    */
   inPrecision(precision?: Precision): Engine
-  /** What a result says of it. */
+  /** For results. */
   readonly facts: EngineFacts
-  /** So far, on a device with a memory of its own. */
+  /** Bytes so far. Undefined on the CPU. */
   readonly moved?: Moved
-  /** Seconds spent in runs and calls so far, by the first word of their keys. */
+  /** Seconds in runs and calls so far, by the first word of their keys. */
   readonly seconds: Readonly<Record<string, number>>
-  /** Frees the sessions of graphs once those that run have ended; `run` throws after it. Leaving `await using` does the same. */
+  /** Waits for runs that have begun and frees all sessions; `run` throws then. Leaving `await using` does the same. */
   close(): Promise<void>
 }
 
-/** What an engine may have beside its runtime. */
+/** What an engine may have besides its runtime. */
 export interface EngineParts {
   readonly blas?: Library
-  /** Opens graphs whose products are of fewer digits: a device has one such precision at most. @throws UsageError where it cannot */
+  /** Open graphs whose products have fewer digits; a device has one such precision at most. @throws UsageError */
   readonly reduced?: { readonly [P in Precision]?: () => Reduced }
   readonly graphs?: GraphRuntime
-  /** Of the device of the runtime, where that gives tensors in it to hold. */
+  /** The memory of the runtime's device, where the runtime lets a caller hold tensors in it. */
   readonly memory?: DeviceMemory<OrtTensor>
-  /** For graphs in float64, where the runtime itself has none. */
+  /** Runs graphs in float64. @default the runtime itself */
   readonly doubles?: Runtime
-  /** Lets what waits for input and output have its turn: runs and calls may block. */
+  /** Lets input and output proceed before a run or call, which may block. */
   readonly turn?: () => Promise<void>
-  /** What results say of the runtime. */
   readonly facts?: Partial<EngineFacts>
 }
 
-/** Graphs whose operands are rounded; products add up in float32. */
+/** Graphs whose operands are rounded and whose products add up in float32. */
 export interface Reduced {
   readonly graphs: GraphRuntime
   readonly dialect?: Partial<Dialect>
   readonly facts?: Partial<EngineFacts>
-  /** Where they round what they add to as well: Gram matrices are made so, with triangles of this size, and added up in float32. */
+  /** For graphs that round sums, too: Gram matrices come in triangles of this size, and the engine adds them up in float32. */
   readonly triangle?: number
 }
 
-/** A model with its own weights. */
+/** An ONNX model with its own weights. */
 export interface OpenModel {
   readonly inputs: readonly InferenceSession.ValueMetadata[]
-  /** @param feeds values, or results of an earlier run (a KV cache) */
+  /** @param feeds values, or results of an earlier run, such as a KV cache */
   run(feeds: Readonly<Record<string, Values | OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>
   close(): Promise<void>
 }
 
-/** What else than float32 products are. */
+/** Where other products than float32's are. */
 const ONLY = {
   bf16: 'OpenVINO’s, on the CPU in Node only',
   tf32: 'an NVIDIA GPU’s by --device cuda, in Node on Linux with the package koffi only',
@@ -129,35 +129,25 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   let reduced: (Reduced & { readonly sessions: Sessions }) | undefined
   let closed = false
   const seconds = sessions.graphs.seconds ?? {}
-  const count = (kind: string, since: number) => {
-    seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - since) / 1000
-  }
   const timed: Timed = async (kind, call) => {
     await parts.turn?.()
     const started = performance.now()
     const result = await call()
-    count(kind, started)
+    seconds[kind] = (seconds[kind] ?? 0) + (performance.now() - started) / 1000
     return result
   }
   const runIn =
-    (kept: Sessions): Run =>
+    (sessions: Sessions): Run =>
     (key, build, feeds, outputs) => {
-      const given = Object.entries(feeds).filter(entry => entry[1] !== undefined)
-      const arrays = [Object.fromEntries(given), outputs] as Record<string, Values>[] // as `tensor` and `empty` make them
-      return kept.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(arrays[0], arrays[1])))
+      const given = Object.fromEntries(Object.entries(feeds).filter(([, feed]) => feed !== undefined))
+      const [inputs, results] = [given, outputs] as Record<string, Values>[] // as `tensor` and `array` make them
+      return sessions.use(key, build, session => timed(key.split(' ', 1)[0], () => session.run(inputs, results)))
     }
   const run = runIn(sessions)
-  const handles = new WeakMap<Data, Values>()
   const graphs = graphLinalg(run, sessions.graphs.array)
   const engine: Engine = {
     run,
-    tensor(data, shape) {
-      const known = handles.get(data)
-      if (known?.shape.length === shape.length && shape.every((n, axis) => n === known.shape[axis])) return known
-      const handle = constant(data, shape)
-      handles.set(data, handle)
-      return handle
-    },
+    tensor: constants(),
     array: sessions.graphs.array ?? inMemory,
     get dialect() {
       return dialectOf(device, parts.blas ? 'product' : 'graph', sessions.graphs.attention?.())
@@ -175,34 +165,9 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
         const opened = open()
         reduced = { ...opened, sessions: new Sessions(onDevice(device, opened.graphs)) }
       }
-      const products = runIn(reduced.sessions)
-      const { triangle } = reduced
-      const syrk: Linalg['syrk'] = (n, kind) =>
-        new GraphSum(n, kind, products, triangle ? { triangle, run } : undefined, engine.array)
-      return {
-        ...engine,
-        run: products,
-        dialect: { ...engine.dialect, ...reduced.dialect },
-        linalg: { ...engine.linalg, syrk },
-        facts: { ...engine.facts, ...reduced.facts },
-      }
+      return withProducts(engine, runIn(reduced.sessions), reduced)
     },
-    async open(model, external) {
-      const externalData = external && [...external].map(([path, data]) => ({ path, data }))
-      const session = await runtime.InferenceSession.create(model, {
-        ...settings,
-        executionProviders: ['cpu'],
-        ...(externalData ? { externalData } : {}),
-      })
-      return {
-        inputs: session.inputMetadata,
-        run: feeds =>
-          session.run(
-            Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, 'shape' in v ? tensor(runtime, v) : v])),
-          ),
-        close: () => session.release(),
-      }
-    },
+    open: (model, external) => openModel(runtime, settings, model, external),
     async close() {
       closed = true
       await reduced?.sessions.close()
@@ -213,7 +178,54 @@ export function createEngine(runtime: Runtime, options: EngineOptions = {}, part
   return engine
 }
 
-/** @throws DeviceError, which says what to do, where a session cannot be made */
+/** One handle for each array and shape. */
+function constants(): Engine['tensor'] {
+  const handles = new WeakMap<Data, Values>()
+  return (data, shape) => {
+    const known = handles.get(data)
+    if (known?.shape.length === shape.length && shape.every((n, axis) => n === known.shape[axis])) return known
+    const handle = constant(data, shape)
+    handles.set(data, handle)
+    return handle
+  }
+}
+
+/** The engine with other products in its graphs and Gram matrices. @param products runs graphs with these products */
+function withProducts(engine: Engine, products: Run, { triangle, dialect, facts }: Reduced): Engine {
+  const apart = triangle ? { triangle, run: engine.run } : undefined
+  const syrk: Linalg['syrk'] = (n, kind) => new GraphSum(n, kind, products, apart, engine.array)
+  return {
+    ...engine,
+    run: products,
+    dialect: { ...engine.dialect, ...dialect },
+    linalg: { ...engine.linalg, syrk },
+    facts: { ...engine.facts, ...facts },
+  }
+}
+
+async function openModel(
+  runtime: Runtime,
+  settings: InferenceSession.SessionOptions,
+  model: string | Uint8Array,
+  external?: ReadonlyMap<string, Uint8Array>,
+): Promise<OpenModel> {
+  const externalData = external && [...external].map(([path, data]) => ({ path, data }))
+  const session = await runtime.InferenceSession.create(model, {
+    ...settings,
+    executionProviders: ['cpu'],
+    ...(externalData ? { externalData } : {}),
+  })
+  return {
+    inputs: session.inputMetadata,
+    run: feeds =>
+      session.run(
+        Object.fromEntries(Object.entries(feeds).map(([name, v]) => [name, 'shape' in v ? tensor(runtime, v) : v])),
+      ),
+    close: () => session.release(),
+  }
+}
+
+/** @throws DeviceError where a session cannot be made */
 const onDevice = (device: Device, graphs: GraphRuntime): GraphRuntime =>
   device === 'cpu'
     ? graphs
@@ -256,7 +268,7 @@ function graphsOf(
   }
 }
 
-/** Of Tensor's signatures TypeScript has one for each type, and none for all of them. */
+/** TypeScript has a signature of Tensor for each type, and none for all types. */
 function tensor({ Tensor }: Runtime, values: Values, memory?: unknown): OrtTensor {
   const data = hereOf(values, memory)
   return new Tensor(elementType(data) as 'float32', data as Float32Array, values.shape)
