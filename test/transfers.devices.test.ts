@@ -207,7 +207,7 @@ describeOn(webgpu, 'trained models', () => {
           const repair = kept * gone + 2 * gone * D + kept * D // G_MP, W_P for it and for its energy, W_M
           const norms = 2 * 4 * D // γ, which are tiny, β and b, for either stream
           const left = kept * D + 2 * kept // W', and M for either
-          const check = NEURONS * D + 3 * D + 4 * LENGTH + 1 // W' − W, γ and biases, which tokens are held out, α
+          const check = kept + 3 * D + 4 * LENGTH + 1 // M, γ and biases, which tokens are held out, α
           expect(moved!.layers[layer].toDevice).toBe(weights + 4 * (repair + norms + left + check))
         }
       }),
