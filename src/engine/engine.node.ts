@@ -1,4 +1,4 @@
-// The engine on `onnxruntime-node`, all platforms of that package, which is loaded, and fetched where it is missing, by the first one.
+// The engine on `onnxruntime-node`. The first engine of a process loads the package, and fetches it where it is missing.
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -19,14 +19,14 @@ const silent = turnTelemetryOff()
 /** Node keeps what was loaded. */
 function loadRuntime(): typeof OnnxRuntime {
   const runtime: typeof OnnxRuntime = createRequire(import.meta.url)(onnxRuntime())
-  runtime.env.logLevel = 'fatal' // what goes wrong before there is a session, too, reaches the user as an exception
+  runtime.env.logLevel = 'fatal' // failures before the first session reach the user as exceptions, too
   return runtime
 }
 
 /**
- * V8 marks garbage in one piece: weights and Gram matrices that come and go make it begin again and again, and while it marks little by
- * little, its threads take the cores from the engine's (bench/decisions.md). The flags hold at once, and for the whole process. The second
- * implies the first, but a little later: between the two V8 ends the process where a thread starts.
+ * Makes V8 mark garbage in one piece. Weights and Gram matrices that come and go make it mark again and again, and threads that mark little
+ * by little keep cores from the engine (bench/decisions.md). The flags hold at once, for the whole process. The second implies the first,
+ * but a little later: V8 ends the process if a thread starts in between.
  */
 export function markInOnePiece(): void {
   setFlagsFromString('--no-cppheap-concurrent-marking')
@@ -36,15 +36,15 @@ export function markInOnePiece(): void {
 /** `OMP_NUM_THREADS`, which numeric libraries share; undefined: one thread a physical core. */
 const threadsByDefault = () => Number(process.env.OMP_NUM_THREADS) || undefined
 
-/** More than any machine has; ONNX Runtime would start them all. */
+/** More than any machine has: ONNX Runtime would start them all. */
 const MAX_THREADS = 1024
 
 /**
- * An engine on this machine's CPU or GPU, for several verbs. Close it to free its sessions.
+ * Opens an engine on this machine's CPU or GPU, for several verbs. Closing it frees its sessions.
  * @example
  * await using engine = openEngine({ threads: 4 })
  * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
- * @throws UsageError for threads, memory or libraries that make no sense, DeviceError where ONNX Runtime is missing and cannot be fetched
+ * @throws UsageError for impossible threads, memory or libraries; DeviceError where ONNX Runtime is missing and cannot be fetched
  */
 export function openEngine(given: EngineOptions = {}): Engine {
   const options = { ...given, threads: given.threads ?? threadsByDefault() }
@@ -71,7 +71,7 @@ export function openEngine(given: EngineOptions = {}): Engine {
   })
 }
 
-/** What a result says of the engine; before a long part, refuses what this machine lacks. @throws UsageError as `openEngine`, and for products */
+/** What a result says of the engine. @throws UsageError as `openEngine`, and for products that this machine lacks */
 export function describeEngine(options: EngineOptions = {}, products?: Precision): EngineFacts {
   const engine = openEngine(options)
   try {
@@ -82,4 +82,5 @@ export function describeEngine(options: EngineOptions = {}, products?: Precision
 }
 
 const TELEMETRY =
-  'ONNX Runtime would send telemetry from this worker. Set ORT_DISABLE_TELEMETRY=1 before node starts, start the worker with { env: SHARE_ENV }, or install koffi.'
+  'ONNX Runtime would send telemetry from this worker. Set ORT_DISABLE_TELEMETRY=1 before node starts, start the ' +
+  'worker with { env: SHARE_ENV }, or install koffi.'

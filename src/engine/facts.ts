@@ -1,4 +1,4 @@
-// What results and users are told of an engine. Nothing else asks what it consists of.
+// What results and users are told of an engine. Nothing else asks what an engine consists of.
 import { bytes } from '../base/display.ts'
 
 export interface EngineFacts {
@@ -6,31 +6,31 @@ export interface EngineFacts {
   readonly device: string
   /** How graphs reach ONNX Runtime: through its `C interface` or the `binding` of its package. */
   readonly graphs?: string
-  /** Of one operator, as asked for. Absent: as ONNX Runtime chooses, one for each physical core. */
+  /** Threads of one operator. @default one for each physical core, by ONNX Runtime */
   readonly threads?: number
-  /** Bytes of a GPU's memory for what stays there. Absent in a page, and where nothing does. */
+  /** Bytes of a GPU's memory for weights, rows and sums. Absent in a page, and on the CPU. */
   readonly deviceMemory?: number
-  /** Name of the BLAS library in use, absent without one. */
+  /** Name of the BLAS library in use. */
   readonly blas?: string
   /** Name and version of OpenVINO's plugin, where products are in bf16. */
   readonly openvino?: string
 }
 
-/** Those that are text where they are there. */
+/** Facts that are text, or absent. */
 export const OPTIONAL_FACTS = ['graphs', 'blas', 'openvino'] as const
 
-/** What multiplies beside ONNX Runtime. */
-export const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
+/** Libraries that multiply besides ONNX Runtime. */
+const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
   [blas, openvino].filter(name => name !== undefined)
 
 export const engineText = (facts: EngineFacts): string =>
   [`ONNX Runtime ${facts.onnxruntime}${facts.graphs ? ` (${facts.graphs})` : ''}`, ...librariesBeside(facts)].join(', ')
 
-/** What a user is to know before a run on it, if anything. */
+/** For users, before a run. */
 export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
   blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`
 
-/** How much of a device's memory a run takes, to be said before it. */
+/** For users, before a run: how much of a device's memory it takes. */
 export const roomNotice = ({ device, deviceMemory }: EngineFacts): string | undefined =>
   deviceMemory === undefined
     ? undefined

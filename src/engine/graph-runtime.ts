@@ -2,18 +2,18 @@
 import type { Graph } from '../formats/onnx.ts'
 import type { ArrayOf, Moved, Tensor, Values } from './values.ts'
 
-/** Opens graphs. Another than that of the runtime may have less to do. */
+/** Opens graphs: by the package of ONNX Runtime, or by a shorter way to its library. */
 export interface GraphRuntime {
   open(graph: Graph): Promise<GraphSession>
-  /** As `Engine.array`, where there is a memory of its own. */
+  /** As `Engine.array`, for a memory of its own. */
   array?: ArrayOf
-  /** Before its sessions, when nothing runs any more. */
+  /** Called when nothing runs any more, before sessions close. */
   close?(): void | Promise<void>
-  /** Whether its operator of attention is right, where that is in question. Asking opens the device. */
+  /** Whether its operator of attention computes what it should. The call opens the device. @default true on the CPU */
   attention?(): boolean
-  /** So far, where graphs run in a memory of their own. */
+  /** Bytes so far, for a memory of its own. */
   readonly moved?: Moved
-  /** Of what it does beside runs; `Engine.seconds` goes on from it. */
+  /** Seconds beside runs. `Engine.seconds` adds to this object. */
   readonly seconds?: Record<string, number>
 }
 
@@ -26,8 +26,8 @@ export interface GraphSession {
 export type Feeds = Readonly<Record<string, Tensor | undefined>>
 
 /**
- * Runs a graph. Its session is made on first use and kept under `key`, so `key` must name all that `build` depends on;
- * its first word is the kind that `seconds` counts under.
+ * Runs a graph. Its session is made on first use and kept under `key`, which must name all that `build` depends on. `seconds` counts under
+ * the first word of the key.
  * @param outputs where each result goes; a result may overwrite an input of the same shape
  */
 export type Run = (

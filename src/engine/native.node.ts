@@ -1,5 +1,5 @@
-// Graphs on the CPU through ONNX Runtime's C interface, called through FFI (koffi). Results go where the caller wants them, and nowhere else:
-// the binding of onnxruntime-node 1.30 copies each of them into a new array besides (bench/log.md).
+// Graphs through ONNX Runtime's C interface, called through FFI (koffi). Results go into the caller's arrays at once: the binding of
+// onnxruntime-node 1.30 copies each of them through a new array (bench/log.md).
 import type { Graph } from '../formats/onnx.ts'
 import { deviceError } from './device.ts'
 import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'
@@ -14,31 +14,28 @@ import { type Values, values } from './values.ts'
 
 /** An execution provider in a library of its own, on the CPU. */
 export interface Plugin {
-  /** What it says of itself. */
+  /** A fact that the library tells. */
   about(key: string): string | undefined
-  /** Opens graphs; it takes what it can of them. @param whole refuse those of which it leaves a part */
+  /** Opens graphs. @param whole refuses graphs of which it would leave a part to the CPU */
   graphs(options: Readonly<Record<string, string>>, threads?: number, whole?: boolean): GraphRuntime
 }
 
-/** For the threads of a session; see `flushing`. */
+/** As `flushing`, for the threads of a session. */
 const FLUSH_CONFIG = { 'session.set_denormal_as_zero': '1' } as const
 
 /**
- * Opens graphs with the library that onnxruntime-node brings. Undefined where it cannot be called: not on Linux, without koffi, or where the
- * library is of another version; and where FASP_GRAPHS=binding asks for the binding.
+ * Opens graphs with the library of onnxruntime-node. Undefined where it cannot be called (outside Linux, without koffi, or where the library
+ * has another version), and where FASP_GRAPHS=binding asks for the binding.
  */
 export function nativeGraphs(version: string, threads?: number): GraphRuntime | undefined {
   const api = apiOf(version)
   return api && graphRuntime(api, threads)
 }
 
-/** Graphs on a device, and there in products of fewer digits, with one memory. */
+/** Graphs on a device, some with products of fewer digits, in one memory. */
 type DeviceGraphs = GraphRuntime & Pick<EngineParts, 'reduced'>
 
-/**
- * The same on a device with a memory of its own, in which constants and rows stay.
- * @param room bytes of that memory
- */
+/** Graphs on a device, in whose memory constants and rows stay. @param room bytes of the memory */
 export function nativeOn(
   device: DeviceProvider,
   version: string,
@@ -73,14 +70,14 @@ export function nativeOn(
   const memory = new DeviceMemory(new NativeTensors(api, device.memory, openThere), room)
   const graphsIn = (precision?: Precision) => graphRuntime(api, threads, { ...provider(precision), memory, host })
   const { reduced } = device
-  const beside = () => ({ graphs: { ...graphsIn(reduced), close() {} } }) // the memory is closed once
+  const beside = () => ({ graphs: { ...graphsIn(reduced), close() {} } }) // closing the other graphs closes the memory
   return { ...graphsIn(), attention, reduced: reduced && { [reduced]: beside } }
 }
 
 const apiOf = (version: string, library?: string) =>
   process.env.FASP_GRAPHS === 'binding' ? undefined : onnxRuntimeC(version, library)
 
-/** Undefined where graphs cannot be opened natively. @throws NoDeviceError, or Error where the library cannot be used */
+/** Undefined as `nativeGraphs`. @throws NoDeviceError, or Error where the library cannot be loaded */
 export function nativePlugin(version: string, provider: string, library: string): Plugin | undefined {
   const api = apiOf(version)
   if (!api) return undefined
@@ -101,15 +98,14 @@ const pluginOf = (api: Api, device: bigint, options: Readonly<Record<string, str
   place: apart(),
 })
 
-/** Where the graphs of a session go first, if not to ONNX Runtime's own kernels for the CPU. */
+/** An execution provider that comes before ONNX Runtime's kernels for the CPU. */
 interface Provider {
-  /** Puts it into the options of a session. */
+  /** Adds it to the options of a session. */
   append(options: Pointer, graph: Graph): void
-  /** Where results that would overwrite an input go. @default in place */
+  /** Gives results that would overwrite an input another place. @default in place */
   readonly place?: Place
-  /** Its own. */
   readonly memory?: DeviceMemory<Pointer>
-  /** Where graphs in float64 run, at whose faults the device is not. */
+  /** Runs graphs in float64, whose failures are no faults of the device. */
   readonly host?: Api
 }
 
@@ -147,10 +143,10 @@ function openSession(api: Api, graph: Graph, threads?: number, provider?: Provid
   }
 }
 
-/** Blocks until it is done. */
+/** Blocks until the run has ended. */
 function run(api: Api, session: Pointer, feeds: Arrays, outputs: Arrays, memory?: DeviceMemory<Pointer>): void {
   const tensors: Pointer[] = []
-  /** Those of arrays that are not there yet have the arrays' own values. */
+  /** Tensors on the device, or over the arrays where the device has none. */
   const pointers = (arrays: readonly Values[], there: readonly (Pointer | undefined)[]): BigUint64Array =>
     BigUint64Array.from(arrays, (array, i) => {
       if (there[i]) return there[i] as bigint

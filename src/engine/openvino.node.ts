@@ -1,6 +1,5 @@
-// Products in bf16 by OpenVINO on the CPU, an execution provider of ONNX Runtime in a library of its own. Graphs take and give float32;
-// operands are rounded to bfloat16 between, and products add up in float32. It takes Intel's CPUs only: by their vendor, not by what they
-// can do.
+// Products in bf16 by OpenVINO on Intel's CPUs, an execution provider of ONNX Runtime in a library of its own. Inputs and outputs of graphs
+// are float32, operands are rounded to bfloat16, and products add up in float32.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { UsageError } from '../base/errors.ts'
 import type { Reduced } from './engine.ts'
@@ -9,16 +8,17 @@ import { nativeGraphs, nativePlugin, type Plugin } from './native.node.ts'
 import { NoDeviceError } from './ort/c.node.ts'
 import { HINT, pluginPath } from './ort/openvino-library.node.ts'
 
-/** As of syrk.ts. It rounds what it adds to. */
+/** Size of the triangles of syrk.ts. OpenVINO rounds sums. */
 const TRIANGLE = 384
 
 const PROVIDER = 'OpenVINOExecutionProvider'
 
-export interface OpenVino {
-  /** With its version. */
+interface OpenVino {
+  /** With the version. */
   readonly name: string
   /**
-   * @param threads of one operator, undefined for one a physical core @param whole refuse graphs of which ONNX Runtime would run a part
+   * @param threads of one operator @default one for each physical core
+   * @param whole refuses graphs that ONNX Runtime would run in part
    * @throws UsageError where the CPU has no such products
    */
   graphs(threads?: number, whole?: boolean): GraphRuntime
@@ -28,7 +28,8 @@ export interface OpenVino {
 export function openOpenVino(runtime: string): OpenVino {
   if (process.platform !== 'linux' || process.arch !== 'x64' || !nativeGraphs(runtime))
     throw new UsageError(
-      'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi (npm install koffi), without FASP_GRAPHS=binding in the environment.',
+      'OpenVINO, from which products in bf16 come, needs Linux x64 and the package koffi (npm install koffi), ' +
+        'without FASP_GRAPHS=binding in the environment.',
     )
   const plugin = load(runtime, pluginPath())
   return {
@@ -37,7 +38,8 @@ export function openOpenVino(runtime: string): OpenVino {
       const capabilities = plugin.about('OPTIMIZATION_CAPABILITIES')
       if (capabilities && !capabilities.split(' ').includes('BF16'))
         throw new UsageError(
-          'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. Leave them out.',
+          'Products in bf16 need a CPU with instructions for them (AVX-512 BF16 or AMX), and this one has none. ' +
+            'Leave them out.',
         )
       const ofThreads = threads ? { INFERENCE_NUM_THREADS: String(threads) } : {}
       const load_config = JSON.stringify({ CPU: { INFERENCE_PRECISION_HINT: 'bf16', ...ofThreads } })
@@ -46,7 +48,7 @@ export function openOpenVino(runtime: string): OpenVino {
   }
 }
 
-/** Products in bf16, as an engine takes them. @param whole as of `graphs` @throws UsageError as `openOpenVino` and `graphs` */
+/** Products in bf16 for an engine. @param whole as of `OpenVino.graphs` @throws UsageError where this machine has none */
 export function openBf16(runtime: string, threads?: number, whole?: boolean): Reduced {
   const { name, graphs } = openOpenVino(runtime)
   const dialect = { attention: 'products', residual: 'graph' } as const

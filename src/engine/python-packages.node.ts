@@ -1,15 +1,15 @@
-// Where pip puts packages, for libraries that come in them.
+// Where pip puts packages that hold libraries.
 import { readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-/** Where a Python may be: a virtual environment that is entered, the user's own, the system's. */
+/** Folders of Pythons: an active virtual environment, the user's, the system's. */
 export function pythonRoots(): string[] {
   const { VIRTUAL_ENV } = process.env
   return [...(VIRTUAL_ENV ? [VIRTUAL_ENV] : []), join(homedir(), '.local'), '/usr/local', '/usr']
 }
 
-/** Folders of packages below them, whether they are there or not. */
+/** Folders of Python packages, whether or not they exist. */
 export const packageFolders = (): string[] =>
   pythonRoots().flatMap(root =>
     entries(join(root, 'lib'))
@@ -17,7 +17,7 @@ export const packageFolders = (): string[] =>
       .flatMap(python => ['site-packages', 'dist-packages'].map(kind => join(root, 'lib', python, kind))),
   )
 
-/** None where it is not there. */
+/** Names in a folder; none where it does not exist. */
 export function entries(folder: string): string[] {
   try {
     return readdirSync(folder)

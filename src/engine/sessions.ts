@@ -1,9 +1,9 @@
-// Sessions made from graphs on first use and kept by key. Each has threads of its own, and widths that differ from layer to layer ask for new
-// ones, so only those used last are kept.
+// Sessions made from graphs on first use and kept by key. Each has threads of its own, and widths that differ from layer to layer need new
+// sessions, so that only the sessions used last are kept.
 import type { Graph } from '../formats/onnx.ts'
 import type { GraphRuntime, GraphSession } from './graph-runtime.ts'
 
-/** More than a half-block uses. On 64 cores so many have 2000 threads; those of OpenVINO are counted by themselves. */
+/** More than a half-block uses. On 64 cores they have 2000 threads. OpenVINO's sessions are counted apart. */
 const MOST = 32
 
 interface Kept {
@@ -18,7 +18,7 @@ export class Sessions {
 
   constructor(readonly graphs: GraphRuntime) {}
 
-  /** Calls with the session of `key`, which stays open meanwhile. @throws Error once closed */
+  /** Calls with the session of `key`, which stays open until the call ends. @throws Error once closed */
   async use<T>(key: string, build: () => Graph, call: (session: GraphSession) => Promise<T>): Promise<T> {
     if (this.#closed) throw new Error(`The engine is closed; "${key}" came too late.`)
     const kept = this.#kept.get(key) ?? this.#open(key, build)
@@ -37,7 +37,7 @@ export class Sessions {
     const unused = [...this.#kept].find(([, { uses }]) => uses.size === 0)
     if (unused && this.#kept.size >= MOST) {
       this.#kept.delete(unused[0])
-      const closing = unused[1].session.then(session => session.close()).catch(() => {}) // its memory is all that is lost
+      const closing = unused[1].session.then(session => session.close()).catch(() => {}) // only its memory is lost
       this.#closing.add(closing)
       void closing.then(() => this.#closing.delete(closing))
     }
@@ -46,7 +46,7 @@ export class Sessions {
     return { session, uses: new Set() }
   }
 
-  /** Releases all, each when nothing uses it any more. */
+  /** Releases each session when its last use has ended. */
   async close(): Promise<void> {
     this.#closed = true
     const kept = [...this.#kept.values()]

@@ -2,44 +2,44 @@
 import { type Data, Graph } from '../formats/onnx.ts'
 import { elements, type Floats } from '../formats/tensors.ts'
 
-/** A handle: values where the engine keeps them. Values show them. */
+/** A handle of values, wherever the engine keeps them. */
 export interface Tensor {
   readonly shape: readonly number[]
 }
 
-/** A handle that is the caller's array. Views on larger buffers are fine: the runtime reads and writes them in place. */
+/** A handle with an array of the caller's. It may be a view: the runtime reads and writes it in place. */
 export interface Values<T extends Data = Data> extends Tensor {
   readonly data: T
-  /** It does not change as long as it is there, and many runs read it: a copy may stay where they run. */
+  /** The array never changes, and many runs read it: a device may keep a copy. */
   readonly isConstant?: true
-  /** Where they may lie on a device, whose copy asking for `data` ends: forgets them. */
+  /** For values that may lie on a device: frees them there. Reading `data` frees them, too. */
   drop?(): void
-  /** Brings them here from there. Without it `data` does so, where that can be done at once: not in a page. */
+  /** Brings them from the device. Outside a page, `data` does the same at once. */
   arrive?(): Promise<void>
-  /** Rows `from` to `to` of them there, to be read. */
+  /** A view on rows `from` to `to` on the device, to be read. */
   part?(from: number, to: number): Values<Floats>
 }
 
-/** Rows of a matrix, of a width that is known. */
+/** Rows of a matrix whose width the reader knows. */
 export type Rows = Floats | Values<Floats>
 
 export const asValues = (rows: Rows, width: number): Values<Floats> =>
   'shape' in rows ? rows : values(rows, [rows.length / width, width])
 
-/** Theirs, once they are here. */
+/** The array, once it is in this machine's memory. */
 export async function hostOf(rows: Rows): Promise<Floats> {
   if (!('shape' in rows)) return rows
   await rows.arrive?.()
   return rows.data
 }
 
-/** The same array, to be filled: what they were, wherever, is not wanted any more. */
+/** The array, to be filled. Its values are lost, also on a device. */
 export function hostRoomOf(rows: Values<Floats>): Floats {
   rows.drop?.()
   return rows.data
 }
 
-/** Rows `from` to `to`, to be read where they are: a view. */
+/** A view on rows `from` to `to`, to be read. */
 export const rowsOf = (rows: Values<Floats>, from: number, to: number): Values<Floats> => {
   if (rows.part) return rows.part(from, to)
   const width = elements(rows.shape.slice(1))
@@ -49,22 +49,24 @@ export const rowsOf = (rows: Values<Floats>, from: number, to: number): Values<F
 export const values = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({ data, shape })
 
 export const constant = <T extends Data>(data: T, shape: readonly number[]): Values<T> => ({
-  ...{ data, shape },
+  data,
+  shape,
   isConstant: true,
 })
 
 /**
- * Values that change, and stay where they were last. Asking for `data` brings them back, to be changed there, too.
- * @param data theirs @default room for results, made when it is asked for
+ * Makes values that change and that stay where a run wrote them. Reading `data` brings them into this machine's memory, where the caller
+ * may change them.
+ * @param data @default zeros, allocated when they are read
  */
 export type ArrayOf = (shape: readonly number[], data?: Floats) => Values<Floats>
 
-/** Where there is one memory. */
+/** On the CPU. */
 export const inMemory: ArrayOf = (shape, data = new Float32Array(elements(shape))) => values(data, shape)
 
 type RunOne = (key: string, build: () => Graph, feeds: { x: Tensor }, outputs: { y: Tensor }) => Promise<void>
 
-/** `to ← from` [n, d], on a device where both may be there. @param run of an engine */
+/** `to ← from` [n, d], on the device where both may lie on one. @param run of an engine */
 export async function copyRows(run: RunOne, from: Values<Floats>, to: Values<Floats>): Promise<void> {
   if (from.drop && to.drop) return run('fork', copyGraph, { x: from }, { y: to })
   const here = await hostOf(from)
@@ -77,10 +79,10 @@ function copyGraph(): Graph {
   return g
 }
 
-/** Bytes of feeds and results that went over to a device and came back. */
+/** Bytes of feeds and results that went to a device and came back. */
 export type Moved = Record<'toDevice' | 'fromDevice', number>
 
-/** Those of arrays that a device takes; float64 stays with the CPU. */
+/** Bytes of arrays on a device. float64 stays on the CPU. */
 export const bytesOf = (arrays: readonly Values[]): number =>
   arrays.reduce((sum, of) => sum + (of.drop ? 4 * elements(of.shape) : floatBytes(of.data)), 0)
 

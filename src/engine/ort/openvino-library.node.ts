@@ -8,11 +8,12 @@ const LIBRARY = 'libonnxruntime_providers_openvino_plugin.so'
 const PACKAGE = 'onnxruntime_ep_openvino'
 export const HINT = 'Install it (pip install --no-deps onnxruntime-ep-openvino), or do without.'
 
-/** Where pip puts it. @throws UsageError where it is not */
+/** @throws UsageError where pip has not put it */
 export function pluginPath(): string {
   for (const folder of packageFolders().map(packages => join(packages, PACKAGE)))
     if (entries(folder).includes(LIBRARY)) return join(folder, LIBRARY)
   throw new UsageError(
-    `OpenVINO’s plugin, from which products in bf16 come, was not found: no ${PACKAGE} in a Python under ${pythonRoots().join(', ')}. ${HINT}`,
+    `OpenVINO’s plugin, from which products in bf16 come, was not found: no ${PACKAGE} in a Python under ` +
+      `${pythonRoots().join(', ')}. ${HINT}`,
   )
 }
