@@ -11,8 +11,8 @@ export type Device = (typeof DEVICES)[number]
 /** Which operators graphs are made of on an engine. */
 export interface Dialect {
   /**
-   * `operator`: an operator of attention, in plain windows alone; `blocks`: the operator in all windows, in blocks where that is faster;
-   * `products`: matrix products.
+   * `operator`: an operator of attention, in plain windows alone; `blocks`: the operator in all windows, in blocks
+   * where that is faster; `products`: matrix products.
    */
   readonly attention: 'operator' | 'blocks' | 'products'
   /** The end of a pruned half-block: a graph, or the product alone by `Linalg.gemm`, which adds in place. */
@@ -20,8 +20,8 @@ export interface Dialect {
 }
 
 /**
- * @param isRight the operator of attention was tried on this device and found right: ONNX Runtime 1.30's is wrong with Tint, a shader
- * compiler of WebGPU (docs/devices.md)
+ * @param isRight the operator of attention was tried on this device and found right: ONNX Runtime 1.30's is wrong with
+ * Tint, a shader compiler of WebGPU (docs/devices.md)
  */
 export const dialectOf = (device: Device, residual: Dialect['residual'], isRight = false): Dialect => ({
   attention: device === 'cpu' ? 'blocks' : isRight ? 'operator' : 'products',

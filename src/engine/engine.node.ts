@@ -1,4 +1,5 @@
-// The engine on `onnxruntime-node`. The first engine of a process loads the package, and fetches it where it is missing.
+// The engine on `onnxruntime-node`. The first engine of a process loads the package, and fetches it where it is
+// missing.
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -24,9 +25,9 @@ function loadRuntime(): typeof OnnxRuntime {
 }
 
 /**
- * Makes V8 mark garbage in one piece. Weights and Gram matrices that come and go make it mark again and again, and threads that mark little
- * by little keep cores from the engine (bench/decisions.md). The flags hold at once, for the whole process. The second implies the first,
- * but a little later: V8 ends the process if a thread starts in between.
+ * Makes V8 mark garbage in one piece. Weights and Gram matrices that come and go make it mark again and again, and
+ * threads that mark little by little keep cores from the engine (bench/decisions.md). The flags hold at once, for the
+ * whole process. The second implies the first, but a little later: V8 ends the process if a thread starts in between.
  */
 export function markInOnePiece(): void {
   setFlagsFromString('--no-cppheap-concurrent-marking')
@@ -44,7 +45,8 @@ const MAX_THREADS = 1024
  * @example
  * await using engine = openEngine({ threads: 4 })
  * const { perplexity: value } = await perplexity('my-model', 'wiki.test.txt', { engine })
- * @throws UsageError for impossible threads, memory or libraries; DeviceError where ONNX Runtime is missing and cannot be fetched
+ * @throws UsageError for impossible threads, memory or libraries; DeviceError where ONNX Runtime is missing and cannot
+ * be fetched
  */
 export function openEngine(given: EngineOptions = {}): Engine {
   const options = { ...given, threads: given.threads ?? threadsByDefault() }

@@ -26,8 +26,8 @@ export interface GraphSession {
 export type Feeds = Readonly<Record<string, Tensor | undefined>>
 
 /**
- * Runs a graph. Its session is made on first use and kept under `key`, which must name all that `build` depends on. `seconds` counts under
- * the first word of the key.
+ * Runs a graph. Its session is made on first use and kept under `key`, which must name all that `build` depends on.
+ * `seconds` counts under the first word of the key.
  * @param outputs where each result goes; a result may overwrite an input of the same shape
  */
 export type Run = (

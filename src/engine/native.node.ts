@@ -1,5 +1,5 @@
-// Graphs through ONNX Runtime's C interface, called through FFI (koffi). Results go into the caller's arrays at once: the binding of
-// onnxruntime-node 1.30 copies each of them through a new array (bench/log.md).
+// Graphs through ONNX Runtime's C interface, called through FFI (koffi). Results go into the caller's arrays at once:
+// the binding of onnxruntime-node 1.30 copies each of them through a new array (bench/log.md).
 import type { Graph } from '../formats/onnx.ts'
 import { deviceError } from './device.ts'
 import { type EngineParts, type Precision, SESSION_CONFIG } from './engine.ts'
@@ -24,8 +24,8 @@ export interface Plugin {
 const FLUSH_CONFIG = { 'session.set_denormal_as_zero': '1' } as const
 
 /**
- * Opens graphs with the library of onnxruntime-node. Undefined where it cannot be called (outside Linux, without koffi, or where the library
- * has another version), and where FASP_GRAPHS=binding asks for the binding.
+ * Opens graphs with the library of onnxruntime-node. Undefined where it cannot be called (outside Linux, without koffi,
+ * or where the library has another version), and where FASP_GRAPHS=binding asks for the binding.
  */
 export function nativeGraphs(version: string, threads?: number): GraphRuntime | undefined {
   const api = apiOf(version)
@@ -49,8 +49,8 @@ export function nativeOn(
     append: (options, graph) => void (graph.isDouble || device.append(api, options, graph, precision)),
   })
   let isRight: boolean | undefined
-  const tryAttention = () => {
-    const session = openSession(api, attentionGraph(), threads, provider())
+  const tryAttention = (on: 'device' | 'cpu') => {
+    const session = openSession(api, attentionGraph(), threads, on === 'device' ? provider() : undefined)
     const h = values(new Float32Array(attentionFeeds.q.data.length), attentionFeeds.q.shape)
     try {
       run(api, session, attentionFeeds, { h })

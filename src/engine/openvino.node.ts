@@ -1,5 +1,5 @@
-// Products in bf16 by OpenVINO on Intel's CPUs, an execution provider of ONNX Runtime in a library of its own. Inputs and outputs of graphs
-// are float32, operands are rounded to bfloat16, and products add up in float32.
+// Products in bf16 by OpenVINO on Intel's CPUs, an execution provider of ONNX Runtime in a library of its own. Inputs
+// and outputs of graphs are float32, operands are rounded to bfloat16, and products add up in float32.
 // Source: package onnxruntime-ep-openvino (PyPI, MIT).
 import { UsageError } from '../base/errors.ts'
 import type { Reduced } from './engine.ts'

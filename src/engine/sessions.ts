@@ -1,5 +1,5 @@
-// Sessions made from graphs on first use and kept by key. Each has threads of its own, and widths that differ from layer to layer need new
-// sessions, so that only the sessions used last are kept.
+// Sessions made from graphs on first use and kept by key. Each has threads of its own, and widths that differ from
+// layer to layer need new sessions, so that only the sessions used last are kept.
 import type { Graph } from '../formats/onnx.ts'
 import type { GraphRuntime, GraphSession } from './graph-runtime.ts'
 

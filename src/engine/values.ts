@@ -55,8 +55,8 @@ export const constant = <T extends Data>(data: T, shape: readonly number[]): Val
 })
 
 /**
- * Makes values that change and that stay where a run wrote them. Reading `data` brings them into this machine's memory, where the caller
- * may change them.
+ * Makes values that change and that stay where a run wrote them. Reading `data` brings them into this machine's memory,
+ * where the caller may change them.
  * @param data @default zeros, allocated when they are read
  */
 export type ArrayOf = (shape: readonly number[], data?: Floats) => Values<Floats>

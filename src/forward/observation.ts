@@ -66,6 +66,6 @@ export async function weighted(runner: HalfBlockRunner, w: HalfWeights, seen: Ob
   }
   const { h, tokens } = seen
   const d = hiddenSize(w.half)
-  const [x, y] = [seen.x, seen.y].map(rows => rows && asValues(rows, d))
-  return { ...seen, ...(await behindNorm(runner.engine, norm, w.output, asValues(h, tokens), x!, y)) }
+  const batch = { h: asValues(h, tokens), x: asValues(seen.x, d), y: seen.y && asValues(seen.y, d) }
+  return { ...seen, ...(await behindNorm(runner.engine, norm, w.output, batch)) }
 }

@@ -109,15 +109,20 @@ export class HalfBlockRunner {
     await this.graphs.run(key, () => residualGraph(half, bias), feeds, { y: feeds.x })
   }
 
-  /** Which rows of `x` [tokens, d] go to each expert of a mixture. */
-  async routes({ half, norms, experts }: HalfWeights, x: Values<Floats>): Promise<Route[]> {
+  /** The gates [tokens, experts] of a mixture: softmax of what the router gives for `x` [tokens, d]. */
+  async gates({ half, norms, experts }: HalfWeights, x: Values<Floats>): Promise<Floats> {
     const mixture = (half as FfnHalf).experts!
     const shape = [x.shape[0], mixture.router.out]
     const gates = values(new Float32Array(shape[0] * shape[1]), shape)
     const feeds = { ...norms.before, ...this.layer('router', experts!.router, hiddenSize(half)), x }
     // In float32 always: a gate that is rounded sends tokens elsewhere.
     await this.engine.run(`gates ${shape[1]} ${this.#key(half)}`, () => gatesGraph(half, mixture), feeds, { gates })
-    return routes(gates.data, mixture)
+    return gates.data
+  }
+
+  /** Which rows of `x` [tokens, d] go to each expert of a mixture. */
+  async routes(w: HalfWeights, x: Values<Floats>): Promise<Route[]> {
+    return routes(await this.gates(w, x), (w.half as FfnHalf).experts!)
   }
 
   /** `H̃ᵀ` [width, rows] of an expert on the rows of `x` that go to it: H times their gates. */

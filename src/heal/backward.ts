@@ -23,11 +23,9 @@ import { Head } from '../forward/head.ts'
 import { type Route, routes } from '../forward/routes.ts'
 import { HalfBlockRunner, wholeOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
-import { gatesGraph } from '../graphs/ffn.ts'
 import {
   type Experts,
   type FfnHalf,
-  graphKey,
   hiddenSize,
   hiddenWidth,
   isBeside,
@@ -129,14 +127,17 @@ export class BackwardRunner {
 
   constructor(engine: Engine, positions: number, products?: Precision) {
     this.#forward = new HalfBlockRunner(engine, positions, products)
-    const { graphs } = this.#forward
-    const backwards: Engine = {
-      ...graphs,
-      run: gradientRun(graphs, () => this.#asked!),
-      dialect: { ...graphs.dialect, attention: 'products' },
-      inPrecision: () => backwards,
-    }
-    this.#runner = new HalfBlockRunner(backwards, positions)
+    const backwards = (engine: Engine, inPrecision: Engine['inPrecision']): Engine => ({
+      ...engine,
+      run: gradientRun(engine, () => this.#asked!),
+      dialect: { ...engine.dialect, attention: 'products' },
+      inPrecision,
+    })
+    const graphs = backwards(this.#forward.graphs, () => graphs)
+    this.#runner = new HalfBlockRunner(
+      backwards(engine, () => graphs),
+      positions,
+    )
   }
 
   /**
@@ -166,7 +167,7 @@ export class BackwardRunner {
   async #mixture(w: HalfWeights, x: Floats, dy: Floats, sums: GradientSums | undefined): Promise<Floats> {
     const { experts } = w.half as FfnHalf
     const [d, count] = [hiddenSize(w.half), experts!.router.out]
-    const gates = await this.#gates(w, x)
+    const gates = await this.#forward.gates(w, asValues(x, d))
     const chosen = routes(gates, experts!)
     const dGates: Floats = new Float32Array(gates.length)
     const dx = dy.slice()
@@ -194,29 +195,10 @@ export class BackwardRunner {
     if (experts!.normalised) throughSum(dGates, gates, chosen, experts!)
     const dOfGates: Floats = new Float32Array(x.length)
     const add = { ...sums?.norms.before, ...(sums?.experts && { 'router.weight': sums.experts.router }) }
-    const [dyOf, put] = [asValues(dGates, count), { x: asValues(dOfGates, d) }]
-    await this.#gates(
-      w,
-      x,
-      gradientRun(this.#forward.engine, () => ({ dy: dyOf, put, add })),
-    )
+    this.#asked = { dy: asValues(dGates, count), put: { x: asValues(dOfGates, d) }, add }
+    await this.#runner.gates(w, asValues(x, d))
     addTo(dx, dOfGates)
     return dx
-  }
-
-  /** Softmax of what the router gives [tokens, experts]. */
-  async #gates({ half, norms, experts }: HalfWeights, x: Floats, run: Run = this.#forward.engine.run): Promise<Floats> {
-    const mixture = (half as FfnHalf).experts!
-    const [d, count] = [hiddenSize(half), mixture.router.out]
-    const gates = new Float32Array((x.length / d) * count)
-    const feeds = {
-      ...norms.before,
-      ...this.#forward.layer('router', experts!.router, d),
-      x: values(x, [x.length / d, d]),
-    }
-    const outputs = { gates: values(gates, [x.length / d, count]) }
-    await run(`gates ${count} ${graphKey(half)}`, () => gatesGraph(half, mixture), feeds, outputs)
-    return gates
   }
 }
 

@@ -4,8 +4,8 @@
 // A weight that is 0 stays 0, and its part of dW is nothing: so is what a padded layout has in the places of what was removed.
 // Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1; first values as PEFT has them: B zeros, A uniform in ±1/√in.
 import { type Engine, type Values, values } from '../engine/engine.ts'
-import { runFormula } from '../engine/linalg/formula.ts'
 import type { Linalg } from '../engine/linalg/linalg.ts'
+import { runFormula } from '../engine/linalg/rows.ts'
 import type { Floats } from '../formats/tensors.ts'
 import type { Linear } from '../model/half-block.ts'
 

@@ -1,4 +1,4 @@
-// BLAS and LAPACK libraries of this machine, called through FFI (koffi): where they are, and what they say of themselves.
+// BLAS and LAPACK libraries of this machine, called through FFI (koffi): their places, names and threads.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
@@ -13,22 +13,23 @@ export const LIBRARIES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 }
 
 export const HINT =
-  'Install one (Debian, Ubuntu: apt-get install libopenblas0-pthread), or give the path of a library that has BLAS and LAPACK.'
+  'Install one (Debian, Ubuntu: apt-get install libopenblas0-pthread), or give the path of a library that has BLAS ' +
+  'and LAPACK.'
 
-/** How long the library's own threads wait awake for the next call, in its units: they would take the cores from the engine's. */
+/** How long a library's threads spin after a call, in its units: they would keep cores from the engine. */
 const WAITS = { OPENBLAS_THREAD_TIMEOUT: '4', KMP_BLOCKTIME: '0' }
 
-/** Products of it are those that were measured, with threads of its own: what openblas_get_parallel says. */
+/** The library that was measured, with threads of its own: a value of openblas_get_parallel. */
 const [MEASURED, PTHREADS] = ['libopenblas.so.0', 1]
 
-/** Whether OpenBLAS is known to be faster than ONNX Runtime here: on x64 with AVX2 and without AVX-512 (bench/README.md). */
+/** Whether OpenBLAS was measured to be faster than ONNX Runtime on such a machine (bench/README.md). */
 function helps(): boolean {
   if (process.platform !== 'linux' || process.arch !== 'x64') return false
   const flags = readFileSync('/proc/cpuinfo', 'utf8')
   return /\bavx2\b/.test(flags) && !/\bavx512f\b/.test(flags)
 }
 
-/** A library that is known to help here, and there. */
+/** An installed library that was measured to be faster here. */
 export function measuredBlas(): BlasLibrary | undefined {
   if (!helps()) return undefined
   try {
@@ -44,7 +45,7 @@ export interface BlasLibrary {
   readonly handle: Koffi.LibraryHandle
 }
 
-/** @param library its path, its name where the system's loader finds it, or `auto` @throws UsageError where there is none */
+/** @param library path, name for the system's loader, or `auto` @throws UsageError where there is none */
 export function loadBlas(library: string): BlasLibrary {
   let koffi: typeof Koffi
   try {
@@ -68,7 +69,7 @@ export function loadBlas(library: string): BlasLibrary {
   throw new UsageError(`blas: ${problem}. ${HINT}`, { cause })
 }
 
-/** Calls a function of the library that other libraries lack. @returns its result, undefined where it is lacking */
+/** Calls a function that not every library has. @returns undefined where the library lacks it */
 function callIfThere(handle: Koffi.LibraryHandle, declaration: string, ...args: unknown[]): unknown {
   try {
     return handle.func(declaration)(...args)
@@ -77,10 +78,10 @@ function callIfThere(handle: Koffi.LibraryHandle, declaration: string, ...args: 
   }
 }
 
-/** Threads that a library took by itself, by its path. */
+/** The libraries' own numbers of threads, by path. */
 const ownThreads = new Map<string, unknown>()
 
-/** For all that use the library in this process. @param threads undefined for as many as it took by itself */
+/** Sets the threads of a library for the whole process. @param threads @default its own number */
 export function setThreads({ path, handle }: BlasLibrary, threads: number | undefined): void {
   for (const [get, set] of [
     ['openblas_get_num_threads', 'openblas_set_num_threads'],
@@ -93,7 +94,7 @@ export function setThreads({ path, handle }: BlasLibrary, threads: number | unde
   }
 }
 
-/** As OpenBLAS puts it: `OpenBLAS 0.3.21 … Zen MAX_THREADS=64`; of others the name of the file. */
+/** From OpenBLAS: `OpenBLAS 0.3.21 … Zen MAX_THREADS=64`; from others the name of the file. */
 export function nameOf({ handle, path }: BlasLibrary): string {
   const said = callIfThere(handle, 'const char *openblas_get_config()')
   const core = callIfThere(handle, 'const char *openblas_get_corename()')

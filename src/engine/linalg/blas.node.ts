@@ -1,6 +1,6 @@
-// Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al., ACM TOMS 16, 1990),
-// factorisations and solves. Calls block: on threads of Node's pool they would run beside JavaScript, and the library's threads wait for each
-// other awake, so that what takes one of their cores costs them both (bench/log.md).
+// Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al.,
+// ACM TOMS 16, 1990), factorisations and solves. Calls block, so that JavaScript takes no core from the library's
+// threads, which spin while they wait for each other (bench/log.md).
 
 import { UsageError } from '../../base/errors.ts'
 import type { EngineOptions } from '../options.ts'
@@ -15,7 +15,7 @@ const [ROW_MAJOR, NO_TRANS, TRANS, UPPER, NON_UNIT, LEFT] = [101, 111, 112, 121,
 /** A row-major upper triangle is a column-major lower one, and LAPACK is column-major. */
 const LAPACK_LOWER = 'L'
 
-/** The library that the options ask for; where they say nothing of it, one that is known to help and there. @throws UsageError */
+/** The library that the options ask for; without an option, an installed one that was measured to be faster. @throws UsageError */
 export function chooseBlas({ device = 'cpu', threads, blas }: EngineOptions): Library | undefined {
   if (blas === false || blas === 'none') return undefined
   if (blas === undefined) return device === 'cpu' ? bindMeasured(threads) : undefined
@@ -32,7 +32,7 @@ function bindMeasured(threads?: number): Library | undefined {
   }
 }
 
-/** @throws UsageError where something is lacking */
+/** @throws UsageError where a routine is missing */
 function bind(lib: BlasLibrary, threads?: number): Library {
   const declare = (prototype: string) => {
     try {
@@ -48,7 +48,7 @@ function bind(lib: BlasLibrary, threads?: number): Library {
   const dtrsm = declare('void cblas_dtrsm(int, int, int, int, int, int, int, double, void *, int, void *, int)')
   const dpotrf = declare('void dpotrf_(const char *, void *, void *, void *, void *)')
   const dpotri = declare('void dpotri_(const char *, void *, void *, void *, void *)')
-  /** Whether the routine came to its end. */
+  /** Whether the routine succeeded. */
   const ended = (name: string, routine: typeof dpotrf, a: Float64Array, n: number): boolean => {
     const [size, info] = [Int32Array.of(n), new Int32Array(1)]
     routine(LAPACK_LOWER, size, a, size, info)

@@ -1,13 +1,14 @@
-// Cholesky in float64, by halves: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted here, everything else is a
-// matrix product by `gemm`. Halves make the sums of these products as long as can be, and memory is passed over the less. What the
-// columns before a block take off it is taken off when it is read (left-looking). Source: Golub & Van Loan, Matrix Computations, 4th ed.,
-// §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM Review 46 (2004), §4.
+// Cholesky in float64, by halves: `A = L Lᵀ`, `A X = B`, and `A⁻¹`. Small diagonal blocks are factored and inverted
+// here, all else is matrix products by `gemm`, whose sums are as long as can be by halves, so that memory is read less
+// often. A block is updated by the columns before it when it is read (left-looking).
+// Source: Golub & Van Loan, Matrix Computations, 4th ed., §4.2; by halves: Elmroth, Gustavson, Jonsson & Kågström, SIAM
+// Review 46 (2004), §4.
 import { type Gemm, type Matrix, matrix, rowsOf } from './matrix.ts'
 import { transposed } from './scatter.ts'
 
-/** Edge of a diagonal block: its own factorisation runs in JavaScript. */
+/** Edge of a diagonal block, which JavaScript factors. */
 const EDGE = 128
-/** Rows that a product makes at once: the part of the left operand that goes with them stays in the cache while the right one passes. */
+/** Rows of a product at a time: their part of the left operand stays in the cache while the right operand passes. */
 const ROWS = 512
 
 /** `A = L Lᵀ`, factored. */
@@ -16,9 +17,9 @@ export interface Factor {
   solve(b: Matrix): Promise<void>
   /** `A⁻¹` [n, n], symmetric to the last bit. */
   invert(): Promise<Matrix>
-  /** `Lᵀ` [n, n]; what is below its diagonal is not to be read. */
+  /** `Lᵀ` [n, n], valid on and above the diagonal. */
   upper(): Matrix
-  drop?(): void // what a device has of it
+  drop?(): void // frees a device's memory
 }
 
 /** L [n, n] by halves, down to the diagonal blocks. */
@@ -46,7 +47,7 @@ const SUBTRACT = { alpha: -1, accumulate: true } as const
 const SUBTRACT_BY_ROWS = { ...SUBTRACT, rows: ROWS } as const
 
 /**
- * Factors a symmetric matrix [n, n]. What is on and above its diagonal is read once.
+ * Factors a symmetric matrix [n, n], and reads it once, on and above the diagonal.
  * @returns undefined where the matrix is not positive definite in float64
  */
 export async function cholesky(gemm: Gemm, n: number, read: RowReader): Promise<Factor | undefined> {
@@ -74,7 +75,7 @@ export async function cholesky(gemm: Gemm, n: number, read: RowReader): Promise<
   }
 }
 
-/** Makes the block [rows, columns] at (i, j) of what is to be factored. */
+/** Makes the block [rows, columns] at (i, j) of the matrix to be factored. */
 type BlockReader = (i: number, rows: number, j: number, columns: number) => Promise<Matrix>
 
 /** Factors the square [n, n] at (first, first). */
@@ -164,7 +165,7 @@ function putUpper(target: Matrix, first: number, factor: Lower): void {
   }
 }
 
-/** Puts a block at (i, j), and its mirror image at (j, i): of what is on and above the diagonal. */
+/** Puts the part of a block at (i, j) on and above the diagonal there, and its mirror image at (j, i). */
 function setSymmetric({ data, columns: n }: Matrix, i: number, j: number, block: Matrix): void {
   for (let r = 0, at = 0; r < block.rows; r++)
     for (let c = 0; c < block.columns; c++, at++)

@@ -1,4 +1,5 @@
-// Rows are taken out of a matrix X [n, m], and the rows that stay make up for them. With P = A⁻¹ [n, n], for a set of rows S:
+// Takes rows out of a matrix X [n, m] while the rows that stay make up for them. With P = A⁻¹ [n, n], for a set of rows
+// S:
 //   X ← X − P_:S P_SS⁻¹ X_S,   P ← P − P_:S P_SS⁻¹ P_S:,   at a cost of ⟨X_S, P_SS⁻¹ X_S⟩
 // (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; Hager, SIAM Review 31, 1989).
 import { type Factor, factorInPlace, invertLower, type RowReader } from './cholesky.ts'
@@ -12,7 +13,7 @@ interface Algebra {
 }
 
 /**
- * Begins with P C + X, without C with X.
+ * Begins with P C + X; without C, with X.
  * @param read A [n, n] @param x [n, m]: becomes P C + X @param c [n, m]
  * @returns undefined where A is not positive definite in float64
  */
@@ -31,7 +32,7 @@ class DowndatedRows {
     private x: Matrix, // [n, m]
   ) {}
 
-  /** @returns what each set would cost @param sets their rows, set after set, `size` in each */
+  /** The cost of each set. @param sets rows of all sets, `size` in each */
   costs(sets: Int32Array<ArrayBuffer>, size: number): Float64Array {
     const { p, x } = this
     const costs = new Float64Array(sets.length / size)
@@ -44,7 +45,7 @@ class DowndatedRows {
     return costs
   }
 
-  /** Takes these rows out; they are zeros then. @returns their cost; undefined where P_SS is not positive definite in float64 */
+  /** Takes rows out, which become zeros. @returns their cost; undefined where P_SS is not positive definite in float64 */
   async remove(s: Int32Array<ArrayBuffer>): Promise<number | undefined> {
     const { p, x, linalg } = this
     const allOf = (m: Matrix) => matrix(s.length, m.columns, pickRows(m.data, s, m.columns))
@@ -65,7 +66,7 @@ class DowndatedRows {
     return cost
   }
 
-  /** Leaves only these rows, ascending, which are counted anew. The others were taken out. */
+  /** Drops all rows but these, ascending, after the others were taken out; numbers rows anew. */
   keep(left: Int32Array<ArrayBuffer>): void {
     const { p, x } = this
     this.p = matrix(left.length, left.length, pick(p.data, left, left, p.columns))

@@ -1,4 +1,4 @@
-// Linear algebra by graphs of one operator, on any ONNX Runtime: products, and by them all else.
+// Linear algebra by graphs of one operator, on any ONNX Runtime: products, and all else by products.
 import { elementType, Graph } from '../../formats/onnx.ts'
 import type { Run } from '../graph-runtime.ts'
 import { type ArrayOf, values } from '../values.ts'
@@ -8,7 +8,7 @@ import { type Gemm, rowsOf } from './matrix.ts'
 import { symmetricEigen } from './symmetric-eigen.ts'
 import { GraphSum } from './syrk.ts'
 
-/** Rows that a product in float32 makes at once: taller ones are a fifth slower, as `a` leaves the cache while `b` passes. */
+/** Rows of a product in float32 at a time: taller ones are a fifth slower, as `a` leaves the cache while `b` passes. */
 const ROWS = 1024
 
 export function graphLinalg(run: Run, array?: ArrayOf): Linalg {

@@ -1,5 +1,5 @@
-// Linear algebra outside the graphs of half-blocks, on matrices in the caller's memory: what an engine gives, each in the way that is fastest on
-// it (linalg-graphs.ts, blas.node.ts). Callers name no way, and results agree within rounding.
+// Linear algebra outside the graphs of half-blocks, on matrices in the caller's memory. Each engine takes the way that
+// is fastest on it (graphs.ts, blas.node.ts); results agree within rounding.
 import type { Floats } from '../../formats/tensors.ts'
 import type { Rows } from '../values.ts'
 import type { Factor, RowReader } from './cholesky.ts'
@@ -10,10 +10,10 @@ export interface Linalg {
   readonly gemm: Gemm
   /** `A B` in float32. @param a [.., n] @param b [n, columns] */
   multiply(a: Floats, b: Floats, columns: number): Promise<Floats>
-  /** Begins a sum of products `H Hᵀ` [n, n] in float32. @param kind what the engine's seconds count it under */
+  /** Begins a sum of products `H Hᵀ` [n, n] in float32. @param kind the engine's seconds count under it */
   syrk(n: number, kind: string): SymmetricSum
   /**
-   * Factors a symmetric matrix [n, n] in float64. What is on and above its diagonal is read.
+   * Factors a symmetric matrix [n, n] in float64, which is read on and above the diagonal.
    * @returns undefined where it is not positive definite
    */
   factor(n: number, read: RowReader): Promise<Factor | undefined>
@@ -21,25 +21,25 @@ export interface Linalg {
   eigh(a: Matrix): Promise<SymmetricEigen>
 }
 
-/** `Σ H Hᵀ` [n, n] over batches, each pair of elements that are equal computed and kept once, where it is in large parts. */
+/** `Σ H Hᵀ` [n, n] over batches. Elements (i, j) and (j, i) are computed once, where that is faster. */
 export interface SymmetricSum {
   /** @param h [n, ..] */
   add(h: Rows): Promise<void>
-  parts(): Promise<readonly Floats[]> // what holds it: two sums together are those of these, element by element
-  /** All of it [n, n]. */
+  parts(): Promise<readonly Floats[]> // its arrays, which add up element by element with those of another sum
+  /** The whole matrix [n, n]. */
   whole(): Promise<Floats>
-  /** Sum over all of it of what `of` gives for a part of row `i` that begins at column `from`. `of` is symmetric in rows and columns. */
+  /** Sums `of` over the whole matrix, by parts of row `i` from column `from` on. `of` is symmetric in rows and columns. */
   inner(of: (i: number, from: number, part: Floats) => number): Promise<number>
 }
 
 /** A library that multiplies in place of graphs. */
 export interface Library {
-  readonly name: string // with its version where it says so
-  /** @param graphs for what it lacks */
+  readonly name: string // with its version, if it tells one
+  /** @param graphs what the library lacks */
   linalg(timed: Timed, graphs: Linalg): Linalg
 }
 
-/** Makes a call. Its seconds count under `kind`. */
+/** Makes a call, whose seconds count under `kind`. */
 export type Timed = <T>(kind: string, call: () => T | Promise<T>) => Promise<T>
 
 /** `multiply` of a Linalg by its `gemm`. */
@@ -53,5 +53,5 @@ export const multiplyBy =
     return y.data
   }
 
-/** What the seconds of a product are counted under, where the caller does not say. */
+/** The default kind of a product. */
 export const kindOf = ({ data }: Matrix<Numbers>): string => (data instanceof Float64Array ? 'gemm64' : 'product')

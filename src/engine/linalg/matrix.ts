@@ -1,4 +1,4 @@
-// Row-major matrices in float32 or float64, and what multiplies two of them.
+// Row-major matrices in float32 or float64, and their product.
 import type { Floats } from '../../formats/tensors.ts'
 
 export type Doubles = Float64Array<ArrayBuffer>
@@ -28,7 +28,7 @@ export interface GemmOptions {
   readonly alpha?: 1 | -1
   /** Add to `c` instead of overwriting it. @default false */
   readonly accumulate?: boolean
-  /** What the engine's seconds count it under. @default gemm64; in float32 product */
+  /** The engine's seconds count under it. @default gemm64; in float32 product */
   readonly kind?: string
 }
 

@@ -1,10 +1,10 @@
-// What an output layer W gives of hidden activations H, by loops in float64 where H is in this machine's memory, and by graphs in float32
-// where it is on a device. Callers do not ask which.
+// What an output layer W gives of hidden activations H: by loops in float64 where H is in this machine's memory, by
+// graphs in float32 where it is on a device. Callers do not ask where.
 import type { Value } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Engine } from '../engine.ts'
 import { hostOf, type Values, values } from '../values.ts'
-import { runFormula } from './formula.ts'
+import { runFormula } from './rows.ts'
 import { pickRows, transposed } from './scatter.ts'
 
 type On = Pick<Engine, 'run' | 'array' | 'tensor' | 'linalg'>
@@ -12,6 +12,13 @@ type On = Pick<Engine, 'run' | 'array' | 'tensor' | 'linalg'>
 interface Layer {
   readonly weight: Floats // [d, width]
   readonly bias?: Floats // [d]
+}
+
+/** Hᵀ [width, n], the stream before the layer, and the dense stream after it [n, d]. */
+interface Batch {
+  readonly h: Values<Floats>
+  readonly x: Values<Floats>
+  readonly y?: Values<Floats>
 }
 
 /** A norm of u = H Wᵀ + b, which x goes around, or of x + u. */
@@ -24,41 +31,23 @@ export interface OutputNorm {
   readonly beta?: Floats // β [d]
 }
 
-/** How H and x count behind a norm. */
-export interface BehindNorm {
-  readonly h: Values<Floats> // r Hᵀ [width, n]
-  readonly x: Values<Floats> // the rest [n, d]
-  readonly scale: Values<Floats> // r [n, 1]
-  readonly squares: number // Σ r²
-}
-
 /**
- * With r = 1 / std of what is normalised, the rest = x + γ r (b − mean) + β − b, or γ r (b + x − mean) + β − b. Where γ is tiny it is
- * y − γ r H Wᵀ − b instead.
- * @param h Hᵀ [width, n] @param x [n, d] @param y [n, d], where there is a dense target
+ * What counts behind a norm, with r = 1 / std of what is normalised: r H, and the rest = x + γ r (b − mean) + β − b, or
+ * γ r (b + x − mean) + β − b; where γ is tiny, y − γ r H Wᵀ − b.
+ * @returns r Hᵀ [width, n], the rest [n, d], r [n, 1] and Σ r²
  */
-export async function behindNorm(
-  on: On,
-  norm: OutputNorm,
-  layer: Layer,
-  h: Values<Floats>,
-  x: Values<Floats>,
-  y?: Values<Floats>,
-): Promise<BehindNorm> {
-  if (!h.drop) return behindNormHere(on, norm, layer, h, await hostOf(x), y && (await hostOf(y)))
+export async function behindNorm(on: On, norm: OutputNorm, layer: Layer, batch: Batch) {
+  const { h, x, y = x } = batch
+  if (!h.drop) return behindNormHere(on, norm, layer, batch)
   const { gains, tiny, beta, around, type, epsilon } = norm
-  const [d, n] = [gains.length, h.shape[1]]
+  const [d, [width, n]] = [gains.length, h.shape]
   const row = (data = new Float32Array(d)) => values(data, [d])
   const vectors = { gains: row(gains), tiny: row(tiny), beta: row(beta), bias: row(layer.bias) }
-  const weight = on.tensor(layer.weight, [d, h.shape[0]])
-  const found = { weighted: on.array(h.shape), rest: on.array([n, d]), scale: on.array([n, 1]) }
-  const squares = new Float32Array(1)
-  const results = { ...found, squares: values(squares, []) }
-  const key = `weighted ${around} ${type} ${epsilon}`
-  await runFormula(on, key, { h, x, y: y ?? x, weight, ...vectors }, results, (g, of) => {
-    const add = (a: Value, b: Value) => g.op('Add', [a, b])
-    const subtract = (a: Value, b: Value) => g.op('Sub', [a, b])
-    const times = (a: Value, b: Value) => g.op('Mul', [a, b])
+  const feeds = { h, x, y, weight: on.tensor(layer.weight, [d, width]), ...vectors }
+  const [weighted, rest, scale] = [h.shape, [n, d], [n, 1]].map(shape => on.array(shape))
+  const squares = values(new Float32Array(1), [])
+  await runFormula(on, `weighted ${around} ${type} ${epsilon}`, feeds, { weighted, rest, scale, squares }, (g, of) => {
+    const [add, subtract, times] = ['Add', 'Sub', 'Mul'].map(op => (a: Value, b: Value) => g.op(op, [a, b]))
     const mean = (rows: Value) => g.op('ReduceMean', [rows, g.constant('int64', [1])])
     const product = g.op('Gemm', [of.h, of.weight], { transA: 1, transB: 1 })
     const beside = around ? of.bias : add(of.bias, of.x)
@@ -71,25 +60,18 @@ export async function behindNorm(
     const through = add(times(factor, subtract(beside, middle)), of.beta)
     const lacking = subtract(of.y, times(factor, product))
     const rest = g.op('Where', [g.cast(of.tiny, 'bool'), lacking, around ? add(of.x, through) : through])
-    return {
-      weighted: times(of.h, g.op('Transpose', [scale])),
-      rest: subtract(rest, of.bias),
-      scale,
-      squares: g.op('ReduceSumSquare', [scale], { keepdims: 0 }),
-    }
+    const squares = g.op('ReduceSumSquare', [scale], { keepdims: 0 })
+    return { weighted: times(of.h, g.op('Transpose', [scale])), rest: subtract(rest, of.bias), scale, squares }
   })
-  return { h: found.weighted, x: found.rest, scale: found.scale, squares: squares[0] }
+  return { h: weighted, x: rest, scale, squares: squares.data[0] }
 }
 
-async function behindNormHere(
-  { linalg }: On,
-  { gains, tiny, beta, around, type, epsilon }: OutputNorm,
-  { weight, bias = new Float32Array(gains.length) }: Layer,
-  { data: hidden, shape }: Values<Floats>,
-  x: Floats,
-  y?: Floats,
-): Promise<BehindNorm> {
-  const [d, n] = [gains.length, shape[1]]
+async function behindNormHere({ linalg }: On, norm: OutputNorm, layer: Layer, batch: Batch) {
+  const { gains, tiny, beta, around, type, epsilon } = norm
+  const { weight, bias = new Float32Array(gains.length) } = layer
+  const [d, [, n]] = [gains.length, batch.h.shape]
+  const hidden = batch.h.data
+  const [x, y] = [await hostOf(batch.x), batch.y && (await hostOf(batch.y))]
   const products = transposed(await linalg.multiply(weight, hidden, n), n) // H Wᵀ [n, d]
   const [h, rest, scale] = [hidden.length, x.length, n].map(length => new Float32Array(length))
   for (let t = 0, from = 0; t < n; t++, from += d) {
@@ -104,63 +86,70 @@ async function behindNormHere(
   }
   for (let i = 0; i < h.length; ) for (let t = 0; t < n; t++, i++) h[i] = hidden[i] * scale[t]
   const squares = scale.reduce((sum, r) => sum + r * r, 0)
-  return { h: values(h, shape), x: values(rest, [n, d]), scale: values(scale, [n, 1]), squares }
+  return { h: values(h, batch.h.shape), x: values(rest, [n, d]), scale: values(scale, [n, 1]), squares }
 }
 
 /** An output layer, and what is left of it. */
 export interface PrunedLayer {
   readonly whole: Layer
-  /** Of the rows `columns` of Hᵀ, one at least. */
+  /** The layer that is left, on the rows `columns` of Hᵀ, of which there is one at least. */
   readonly kept: Layer & { readonly columns: Int32Array }
-  /** What the weights of rows count times in the stream [d]. @default 1 */
+  /** How much each output counts in the stream [d]. @default 1 */
   readonly gains?: Floats
   /** How much of what x lacks of y is wanted as well. */
   readonly alpha: number
 }
 
-/** A batch: Hᵀ [width, n], the stream before the layer and the dense one after it [n, d], and r [n, 1] where a norm follows. */
-export interface OutputRows {
-  readonly h: Values<Floats>
-  readonly x: Values<Floats>
-  readonly y: Values<Floats>
-  readonly scale?: Values<Floats>
-}
-
 /**
- * Adds the squared error of what is left of a layer, and the squared output of the whole layer, summed over the rows `at`. With c = r γ:
+ * Adds the squared error of what is left of a layer, and the squared output of the whole layer, over the rows `at`.
+ * With c = r γ:
  *   error = ‖c (H_M W'ᵀ + b') − (c (H Wᵀ + b) + α (y − x − c H Wᵀ − b))‖²,  output = ‖c H Wᵀ‖²
+ * @param batch with r [n, 1] where a norm follows
  */
 export async function addOutputErrors(
   on: On,
   sums: { error: number; output: number },
   layer: PrunedLayer,
-  rows: OutputRows,
+  batch: Required<Batch> & { readonly scale?: Values<Floats> },
   at: readonly number[],
 ): Promise<void> {
-  const { whole, kept, alpha } = layer
-  const { h, x, y, scale } = rows
-  if (!h.drop) return addOutputErrorsHere(on, sums, layer, rows, at)
-  const [[width, n], d] = [h.shape, x.shape[1]]
-  const row = (data = new Float32Array(d)) => values(data, [d])
+  const { whole, kept, gains, alpha } = layer
+  const { h, x, y, scale } = batch
+  const [[width, n], d, m] = [h.shape, x.shape[1], kept.columns.length]
+  if (!h.drop) {
+    const full = await on.linalg.multiply(whole.weight, h.data, n) // W Hᵀ [d, n]
+    const left = await on.linalg.multiply(kept.weight, pickRows(h.data, kept.columns, n), n)
+    const [rest, dense, r] = [await hostOf(x), y.data, scale?.data]
+    for (let o = 0; o < d; o++) {
+      const [bias, keptBias] = [whole.bias?.[o] ?? 0, kept.bias?.[o] ?? 0]
+      for (const t of at) {
+        const counts = gains ? gains[o] * (r?.[t] ?? 1) : 1
+        const [output, beside] = [counts * full[o * n + t], counts * bias]
+        const wanted = output + beside + alpha * (dense[t * d + o] - rest[t * d + o] - output - bias)
+        sums.error += (counts * left[o * n + t] + counts * keptBias - wanted) ** 2
+        sums.output += output ** 2
+      }
+    }
+    return
+  }
   const counted = new Float32Array(n)
   for (const t of at) counted[t] = 1
-  const m = kept.columns.length
+  const row = (data = new Float32Array(d)) => values(data, [d])
+  const weights = { weight: on.tensor(whole.weight, [d, width]), keptWeight: on.tensor(kept.weight, [d, m]) }
+  const vectors = { bias: row(whole.bias), keptBias: row(kept.bias), gains: row(gains ?? new Float32Array(d).fill(1)) }
   const feeds = {
+    ...weights,
+    ...vectors,
     h,
     x,
     y,
-    weight: on.tensor(whole.weight, [d, width]),
-    keptWeight: on.tensor(kept.weight, [d, m]),
     kept: values(kept.columns, [m]),
-    bias: row(whole.bias),
-    keptBias: row(kept.bias),
-    gains: row(layer.gains ?? new Float32Array(d).fill(1)),
     scale: scale ?? values(new Float32Array(n).fill(1), [n, 1]),
     counted: values(counted, [n, 1]),
     alpha: values(Float32Array.of(alpha), []),
   }
-  const [error, output] = [new Float32Array(1), new Float32Array(1)]
-  await runFormula(on, 'output errors', feeds, { error: values(error, []), output: values(output, []) }, (g, of) => {
+  const [error, output] = [0, 0].map(() => values(new Float32Array(1), []))
+  await runFormula(on, 'output errors', feeds, { error, output }, (g, of) => {
     const [add, subtract, times] = ['Add', 'Sub', 'Mul'].map(op => (a: Value, b: Value) => g.op(op, [a, b]))
     const counts = times(of.scale, of.gains)
     const product = (h: Value, weight: Value) => times(counts, g.op('Gemm', [h, weight], { transA: 1, transB: 1 }))
@@ -172,29 +161,6 @@ export async function addOutputErrors(
     const energy = (rows: Value) => g.op('ReduceSumSquare', [times(rows, of.counted)], { keepdims: 0 })
     return { error: energy(wrong), output: energy(full) }
   })
-  sums.error += error[0]
-  sums.output += output[0]
-}
-
-async function addOutputErrorsHere(
-  { linalg }: On,
-  sums: { error: number; output: number },
-  { whole, kept, gains, alpha }: PrunedLayer,
-  { h, x, y, scale }: OutputRows,
-  at: readonly number[],
-): Promise<void> {
-  const [n, d] = x.shape
-  const full = await linalg.multiply(whole.weight, h.data, n) // W Hᵀ [d, n]
-  const left = await linalg.multiply(kept.weight, pickRows(h.data, kept.columns, n), n)
-  const [rest, dense, r] = [await hostOf(x), y.data, scale?.data]
-  for (let o = 0; o < d; o++) {
-    const [bias, keptBias] = [whole.bias?.[o] ?? 0, kept.bias?.[o] ?? 0]
-    for (const t of at) {
-      const counts = gains ? gains[o] * (r?.[t] ?? 1) : 1
-      const [output, beside] = [counts * full[o * n + t], counts * bias]
-      const wanted = output + beside + alpha * (dense[t * d + o] - rest[t * d + o] - output - bias)
-      sums.error += (counts * left[o * n + t] + counts * keptBias - wanted) ** 2
-      sums.output += output ** 2
-    }
-  }
+  sums.error += error.data[0]
+  sums.output += output.data[0]
 }

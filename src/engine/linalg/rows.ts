@@ -1,10 +1,9 @@
-// Operations on the rows of matrices [n, d] beside products. In this machine's memory they are loops, which end before a runtime would have
-// begun. On a device they are graphs in float32, from which one number a row comes back at most.
-import type { Graph, Value } from '../../formats/onnx.ts'
+// Operations on the rows of matrices [n, d] other than products: loops in this machine's memory, which end before a run
+// would have begun, and graphs in float32 on a device, from which one number a row comes back at most.
+import { elementType, Graph, type Value } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Run } from '../graph-runtime.ts'
 import { type ArrayOf, copyRows, type Tensor, type Values, values } from '../values.ts'
-import { runFormula } from './formula.ts'
 import { pickRows } from './scatter.ts'
 import { addTo, dot } from './sums.ts'
 
@@ -165,3 +164,33 @@ const compute = <Feed extends string>(
   result: Tensor,
   formula: (g: Graph, inputs: Readonly<Record<Feed, Value>>) => Value,
 ): Promise<void> => runFormula(on, name, feeds, { result }, (g, of) => ({ result: formula(g, of) }))
+
+/**
+ * Runs `results = formula(feeds)`.
+ * @param name names all that the graph depends on beside the shapes and types of `feeds`, of which it may leave out
+ * some
+ */
+export async function runFormula<Feed extends string, Result extends string>(
+  { run }: { readonly run: Run },
+  name: string,
+  feeds: Readonly<Record<Feed, Tensor | undefined>>,
+  results: Readonly<Record<Result, Tensor>>,
+  formula: (g: Graph, inputs: Readonly<Record<Feed, Value>>) => Readonly<Record<Result, Value>>,
+): Promise<void> {
+  const dimensions = (name: string, { shape }: Tensor) => shape.map((_, axis) => `${name}${axis}`)
+  const build = () => {
+    const g = new Graph(name)
+    const inputs = {} as Record<Feed, Value>
+    for (const key of Object.keys(feeds) as Feed[]) {
+      const feed = feeds[key] as Values | undefined // as an engine makes tensors
+      if (!feed) continue
+      const type = feed.drop ? 'float32' : elementType(feed.data)
+      inputs[key] = g.input(key, type, dimensions(key, feed))
+    }
+    const found = formula(g, inputs)
+    for (const key of Object.keys(results) as Result[])
+      g.output(key, found[key], 'float32', dimensions(key, results[key]))
+    return g
+  }
+  await run(`rows ${name}`, build, feeds, results)
+}

@@ -1,4 +1,4 @@
-// Moves rows and columns of row-major matrices: into their places in a wider matrix, with zeros elsewhere, and out of it again.
+// Moves rows and columns of row-major matrices: into places of a wider matrix, with zeros elsewhere, and out of it.
 import type { Floats } from '../../formats/tensors.ts'
 
 type Numbers =
@@ -15,7 +15,7 @@ export function scatterRows<T extends Numbers>(rows: T, at: Int32Array, total: n
   return wide
 }
 
-/** The matrices [rows, width] that lie one after another in `joined`, as many rows each as `rows` says: views. */
+/** Views on the matrices that lie one after another in `joined`. @param rows of each matrix */
 export function splitRows(joined: Floats, rows: readonly number[], width: number): Floats[] {
   let end = 0
   return rows.map(count => {
@@ -38,7 +38,7 @@ export function scatterColumns<T extends Numbers>(
   return wide
 }
 
-/** The rows and columns given of a matrix [.., width]: [rows.length, columns.length]. */
+/** These rows and columns of a matrix [.., width]: [rows.length, columns.length]. */
 export function pick<T extends Numbers>(matrix: T, rows: Int32Array, columns: Int32Array, width: number): T {
   const picked = alike(matrix, rows.length * columns.length)
   for (let i = 0, to = 0; i < rows.length; i++)
@@ -56,7 +56,7 @@ export function pickRows<T extends Numbers>(matrix: T, at: Int32Array, width: nu
 const alike = <T extends Numbers>(matrix: T, length: number): T =>
   new (matrix.constructor as new (length: number) => T)(length)
 
-/** Edge of the squares that a transpose goes by, so that both sides of the copy stay in the cache. */
+/** Edge of the squares that a transpose copies, so that both sides stay in the cache. */
 const SQUARE = 32
 
 /** The columns `at` of a matrix [rows, columns] as rows: [at.length, rows]. @param at all columns, where not given */
@@ -71,7 +71,7 @@ export function transposed<T extends Floats | Float64Array<ArrayBuffer>>(
   return result
 }
 
-/** Writes these rows into a wider matrix, from its element `first` on; its own rows are `width` apart. */
+/** Writes the transpose into a wider matrix with rows of `width`, from element `first` on. */
 export function transposeInto<T extends Floats | Float64Array<ArrayBuffer>>(
   wide: T,
   first: number,
@@ -92,7 +92,7 @@ export function transposeInto<T extends Floats | Float64Array<ArrayBuffer>>(
       }
 }
 
-/** Mirrors what is above the diagonal of a square matrix [n, n] to below it. */
+/** Copies a square matrix [n, n] from above its diagonal to below. */
 export function mirrorUpper(square: Floats | Float64Array<ArrayBuffer>, n: number): void {
   for (let i0 = 0; i0 < n; i0 += SQUARE)
     for (let j0 = i0; j0 < n; j0 += SQUARE)

@@ -1,5 +1,6 @@
-// Eigenvalues and eigenvectors of a small symmetric matrix in float64, by cyclic Jacobi rotations: slower than tridiagonalisation, but
-// short, and accurate to machine precision relative to the norm. Source: Golub & Van Loan, Matrix Computations, 4th ed., §8.5.
+// Eigenvalues and eigenvectors of a small symmetric matrix in float64, by cyclic Jacobi rotations: slower than
+// tridiagonalisation, but short, and accurate to machine precision relative to the norm. Source: Golub & Van Loan,
+// Matrix Computations, 4th ed., §8.5.
 import { type Matrix, matrix } from './matrix.ts'
 
 export interface SymmetricEigen {

@@ -1,6 +1,6 @@
-// `Σ H Hᵀ` [n, n], which is symmetric. By graphs it is halved again and again, the square above the diagonal is computed, and the two triangles
-// are halved in turn: with s halvings that is (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. A BLAS has a routine for it (syrk),
-// which computes what is on and above the diagonal.
+// `Σ H Hᵀ` [n, n], which is symmetric. Graphs compute the square above the diagonal and halve the two triangles again:
+// s halvings leave (1 + 2⁻ˢ) / 2 of the work, in products as large as can be. A BLAS has a routine (syrk) for the part
+// on and above the diagonal.
 import { Graph } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Run } from '../graph-runtime.ts'
@@ -8,16 +8,16 @@ import { type ArrayOf, hostOf, inMemory, type Rows, type Values, values } from '
 import type { SymmetricSum } from './linalg.ts'
 import { mirrorUpper, transposeInto } from './scatter.ts'
 
-/** Triangles are halved down to this: smaller products are slower than the work that they save. */
+/** Triangles are halved down to this size: smaller products cost more than they save. */
 const TRIANGLE = 192
 /** In wide layers a triangle may be this part of the width: 1 / 32 leaves 1.6 % more than half of the work. */
 const TRIANGLE_SHARE = 1 / 32
 
-/** Products that cannot be added to in float32 where they are made, as in bfloat16. */
+/** For products that do not add to float32 sums by themselves, as in bfloat16. */
 export interface Apart {
-  /** In place of `TRIANGLE`. */
+  /** Size of triangles. */
   readonly triangle: number
-  /** Adds them up. */
+  /** Adds the products up. */
   readonly run: Run
 }
 
@@ -31,16 +31,16 @@ interface Range {
 interface Block {
   readonly rows: Range
   readonly columns: Range
-  /** Its first element in the array of all blocks. */
+  /** Index of its first element in the array of all blocks. */
   readonly first: number
 }
 
 export class GraphSum implements SymmetricSum {
   readonly #blocks: readonly Block[]
   readonly #all: Floats // of all blocks
-  /** Views on it. */
+  /** Views on `#all`. */
   readonly #sums: readonly Values<Floats>[]
-  #products?: Floats // of one batch after the first, where they are not added to the sums in one graph
+  #products?: Floats // of one batch, for products that are added up apart
   #empty = true
 
   constructor(
@@ -68,7 +68,7 @@ export class GraphSum implements SymmetricSum {
 
   async add(rows: Rows): Promise<void> {
     const { n, kind, apart } = this
-    const first = this.#empty // nothing to add to, and no page of it touched yet: reading it would cost as much as writing it
+    const first = this.#empty // nothing to add to: reading memory that was never touched would cost as much as writing it
     const adds = !first && !apart
     if (!first && apart) this.#products ??= new Float32Array(this.#all.length)
     const products = this.#products
@@ -87,11 +87,11 @@ export class GraphSum implements SymmetricSum {
     this.#empty = false
   }
 
-  /** By the names of inputs and outputs of the graph. */
+  /** By names of the graph's inputs and outputs. */
   #named = (prefix: string, of: readonly Values[]): Record<string, Values> =>
     Object.fromEntries(of.map((values, i) => [`${prefix}product${i}`, values]))
 
-  /** H as a whole where it may lie on a device, else each range of its rows. */
+  /** All of H where it may lie on a device, otherwise each range of its rows. */
   async #rows(rows: Rows): Promise<Record<string, Values>> {
     if ('shape' in rows && rows.drop) return { h: rows }
     const h = await hostOf(rows)
@@ -149,7 +149,7 @@ const ofBlock = (all: Floats, { rows, columns, first }: Block): Floats =>
 
 const nameOf = ({ from, size }: Range): string => `h${from}_${size}`
 
-/** `H_i H_jᵀ` for each block; where it `adds`, to what it was. @param n rows of H, where it comes as a whole */
+/** `H_i H_jᵀ` for each block. @param adds to the sum so far @param n rows of H, where H comes as a whole */
 function syrkGraph(blocks: readonly Block[], adds: boolean, n?: number): Graph {
   const g = new Graph('syrk')
   const h = n === undefined ? undefined : g.input('h', 'float32', [n, 'n'])
@@ -188,7 +188,7 @@ export class UpperSum implements SymmetricSum {
     this.#upper = new Float32Array(n * n)
   }
 
-  /** Its rows, from there on. */
+  /** Rows from the diagonal on. */
   parts = async () => Array.from({ length: this.n }, (_, i) => this.#upper.subarray(i * (this.n + 1), (i + 1) * this.n))
 
   async add(h: Rows): Promise<void> {

@@ -1,13 +1,13 @@
-// Results that would overwrite an input, in a runtime that may write them while inputs are still to be read: OpenVINO keeps what lies between
-// operators in the array of a result, where it fits.
+// Results that would overwrite an input, for a runtime that may write results before it has read all inputs: OpenVINO
+// keeps intermediate values in the array of a result where they fit.
 import type { Values } from '../values.ts'
 
 export type Arrays = Readonly<Record<string, Values>>
 
-/** Runs a graph with these, or with others in their place. */
+/** Runs a graph with these arrays, or with others in their place. */
 export type Place = (feeds: Arrays, outputs: Arrays, run: (feeds: Arrays, outputs: Arrays) => void) => void
 
-/** Gives such results room of their own, kept from run to run, and copies them. */
+/** Gives results that overlap an input room of their own, kept from run to run, and copies them. */
 export function apart(): Place {
   let room = new ArrayBuffer(0)
   return (feeds, outputs, run) => {
@@ -27,7 +27,7 @@ export function apart(): Place {
   }
 }
 
-/** Bytes, so that any type may follow. */
+/** Bytes, rounded up so that any type may follow. */
 const aligned = ({ data }: Values): number => 8 * Math.ceil(data.byteLength / 8)
 
 function overlap({ data: a }: Values, { data: b }: Values): boolean {

@@ -1,4 +1,4 @@
-// What is on its way here from the memory of a GPU, beside the runs that come after it.
+// Copies on their way from the memory of a GPU, beside later runs.
 
 interface Arrival {
   readonly bytes: number
@@ -9,8 +9,8 @@ export class Arrivals<Rows> {
   readonly #of = new Map<Rows, Arrival>() // those that left first come first
 
   /**
-   * @param copying begins a copy, which writes nothing here once that is not wanted. @param failed is told why it did not come
-   * @returns what is to be waited for, where it takes a while
+   * @param copying begins a copy, which writes nothing once `isWanted` is false @param failed gets the error of a copy
+   * @returns a promise of the end, where a copy takes a while
    */
   add(
     rows: Rows,
@@ -27,7 +27,7 @@ export class Arrivals<Rows> {
         throw error
       })
       .finally(() => isWanted() && this.#of.delete(rows))
-    come.catch(() => {}) // thrown where it is waited for
+    come.catch(() => {}) // thrown where somebody waits for it
     this.#of.set(rows, { bytes, come })
     return come
   }
@@ -36,12 +36,12 @@ export class Arrivals<Rows> {
     return this.#of.get(rows)?.come
   }
 
-  /** They are not wanted any more. */
+  /** Nobody wants these rows any more. */
   forget(rows: Rows): void {
     this.#of.delete(rows)
   }
 
-  /** Until no more bytes than these are on their way. */
+  /** Waits until at most so many bytes are on their way. */
   async atMost(most: number): Promise<void> {
     for (const { come } of [...this.#of.values()]) {
       if ([...this.#of.values()].reduce((sum, { bytes }) => sum + bytes, 0) <= most) return
@@ -49,7 +49,7 @@ export class Arrivals<Rows> {
     }
   }
 
-  /** Until all have come, or failed. */
+  /** Waits until all have arrived or failed. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#of.values()].map(({ come }) => come))
   }

@@ -1,20 +1,21 @@
-// ONNX Runtime's C interface, called through FFI (koffi).
-// Source: onnxruntime_c_api.h. Its table of functions only grows at the end, so that places in it hold for all versions.
+// ONNX Runtime's C interface, called through FFI (koffi). Its table of functions only grows at the end: places hold for
+// all versions.
+// Source: onnxruntime_c_api.h.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Koffi from 'koffi'
 import { DATA_TYPES, type Data, type ElementType, elementType } from '../../formats/onnx.ts'
 import { BINARIES, onnxRuntime } from './package.node.ts'
 
-/** The version of the interface: that of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
+/** The version of ONNX Runtime 1.22, the first with execution providers in libraries of their own. */
 const API_VERSION = 22
 // Values of its enumerations.
 export const FATAL = 4
 const [DEVICE_ALLOCATOR, DEFAULT_MEMORY, CPU] = [0, 0, 0]
 
-// Functions by their place in the table, and the types of their arguments.
+// Functions: the place in the table, and the types of the arguments.
 const [P, TEXT, TEXTS, SIZE] = ['void *', 'const char *', 'const char **', 'size_t']
-/** Return a status, and what they make by a last argument. */
+/** Functions that return a status, and a result by their last argument. */
 export const MAKERS = {
   CreateEnv: [3, 'int', TEXT],
   CreateSessionFromArray: [8, P, P, SIZE, P],
@@ -26,7 +27,7 @@ export const MAKERS = {
   CreateAllocator: [131, P, P],
   CreateCUDAProviderOptions: [205],
 } as const
-/** Return a status. */
+/** Functions that return a status. */
 export const ACTIONS = {
   Run: [9, P, P, TEXTS, P, SIZE, TEXTS, SIZE, P],
   SetSessionLogSeverityLevel: [22, P, 'int'],
@@ -40,7 +41,7 @@ export const ACTIONS = {
   GetEpDevices: [303, P, '_Out_ void **', '_Out_ size_t *'],
   SessionOptionsAppendExecutionProvider_V2: [304, P, P, P, SIZE, TEXTS, TEXTS, SIZE],
 } as const
-/** Return what they are asked for. */
+/** Functions that return a result. */
 export const GETTERS = {
   GetKeyValue: [297, TEXT, P, TEXT],
   HardwareDevice_Type: [307, 'int', P],
@@ -48,7 +49,7 @@ export const GETTERS = {
   EpDevice_EpMetadata: [314, P, P],
   EpDevice_Device: [316, P, P],
 } as const
-/** Free what was made, and return nothing. */
+/** Functions that free a result, and return nothing. */
 export const RELEASES = {
   ...{ ReleaseStatus: 93, ReleaseMemoryInfo: 94, ReleaseSession: 95, ReleaseValue: 96, ReleaseSessionOptions: 100 },
   ReleaseAllocator: 132,
@@ -57,25 +58,25 @@ export const RELEASES = {
 export const GET_ERROR_MESSAGE = 2
 
 export type Pointer = bigint | null
-/** The interface; each function throws what its status says. */
+/** The interface. Functions throw the message of a status. */
 export type Api = Record<keyof typeof MAKERS, (...args: unknown[]) => Pointer> &
   Record<keyof typeof ACTIONS, (...args: unknown[]) => void> &
   Record<keyof typeof GETTERS, (...args: unknown[]) => unknown> &
   Record<keyof typeof RELEASES, (made: Pointer) => void> & {
     readonly env: Pointer
     readonly memory: Pointer
-    /** Addresses of `count` things behind `table`. */
+    /** The first `count` addresses of a table. */
     readonly addresses: (table: Pointer, count: number) => bigint[]
-    /** Calls with numbers below the normal ones taken for zero. */
+    /** Calls while subnormal numbers count as zero. */
     readonly flushing: <T>(call: () => T) => T
   }
 
-/** By version and library, once each was looked for. */
+/** By version and library. */
 const opened = new Map<string, Api | undefined>()
 
 /**
- * Undefined where it cannot be called: not on Linux, without koffi, or where the library is of another version.
- * @param library path @default that which onnxruntime-node brings
+ * Undefined where it cannot be called: outside Linux, without koffi, or where the library has another version.
+ * @param library path @default the library of onnxruntime-node
  */
 export function onnxRuntimeC(version: string, library?: string): Api | undefined {
   const key = `${version} ${library}`
@@ -102,12 +103,13 @@ function open(version: string, library?: string): Api | undefined {
   }
 }
 
-/** Bits of MXCSR, where glibc's `fenv_t` keeps it, that take numbers below the normal ones for zero in operands and results. */
+/** The place of MXCSR in glibc's `fenv_t`, and the bits by which subnormal operands and results count as zero. */
 const [MXCSR, FENV_BYTES, FLUSH] = [28, 32, 0x8040]
 
 /**
- * Softmaxes make numbers below the normal ones by the million, e⁻⁸⁸ and less, and Intel's CPUs take a hundred cycles and more over each
- * (bench/log.md). This thread works on the graphs as those of the session do, which its options see to; JavaScript keeps its numbers.
+ * Softmaxes make subnormal numbers by the million, e⁻⁸⁸ and less, and Intel's CPUs take a hundred cycles and more for
+ * each (bench/log.md). This thread runs graphs, too; options of the session set its own threads. JavaScript keeps its
+ * numbers.
  */
 function flushing(koffi: typeof Koffi): Api['flushing'] {
   if (process.arch !== 'x64') return call => call()
@@ -164,17 +166,17 @@ function declare(at: (place: number, result: string, args: string[]) => (...args
   }
 }
 
-/** Dimensions of a tensor, and its type. */
+/** Arguments for the dimensions and the type of a tensor. */
 export function layoutOf(type: ElementType, shape: readonly number[]) {
   const dims = BigInt64Array.from(shape, BigInt)
   return [dims, dims.length, DATA_TYPES[type]] as const
 }
 
-/** A tensor whose values are those of the array itself. */
+/** A tensor over the array itself. */
 export const tensorOf = (api: Api, data: Data, shape: readonly number[]): Pointer =>
   api.CreateTensorWithDataAsOrtValue(api.memory, data, data.byteLength, ...layoutOf(elementType(data), shape))
 
-/** Of a memory that a session has. @param name in ONNX Runtime */
+/** The allocator of a session's memory. @param name of the memory in ONNX Runtime */
 export function allocatorOf(api: Api, session: Pointer, name: string): Pointer {
   const info = api.CreateMemoryInfo(name, DEVICE_ALLOCATOR, 0, DEFAULT_MEMORY)
   try {
@@ -188,7 +190,8 @@ export function allocatorOf(api: Api, session: Pointer, name: string): Pointer {
 export class NoDeviceError extends Error {}
 
 /**
- * The device that a provider in a library of its own runs on, which is registered once in a process. @param onCpu the CPU, no other
+ * The device of a provider in a library of its own. A process registers the library once.
+ * @param onCpu the CPU alone
  * @throws NoDeviceError where there is none, Error where the library cannot be loaded
  */
 export function pluginDevice(api: Api, provider: string, library: string, onCpu: boolean): bigint {

@@ -1,7 +1,8 @@
-// Operators that a provider of ONNX Runtime has no kernel for, made of those that it has: on the CPU they would take along what they read.
+// Operators without a kernel in a provider of ONNX Runtime, made of operators with one: on the CPU, their inputs would
+// have to go there.
 import type { Graph, Value } from '../../formats/onnx.ts'
 
-/** Of WebGPU's in ONNX Runtime 1.30. */
+/** For WebGPU in ONNX Runtime 1.30. */
 export function withWebgpuKernels(g: Graph): void {
   g.replace('LogSoftmax', ([x]) => logSoftmax(g, x))
 }

@@ -5,7 +5,7 @@ import { type Api, allocatorOf, layoutOf, type Pointer, tensorOf } from './c.nod
 import { faulting } from './faults.ts'
 import type { DeviceTensors } from './memory.ts'
 
-/** The interface where runs throw DeviceError when the device is at fault. */
+/** The interface, with runs that throw DeviceError when the device is at fault. */
 export function faultingRuns(api: Api | undefined, device: string): Api | undefined {
   if (!api) return undefined
   const Run: Api['Run'] = (...args) => {
@@ -19,7 +19,7 @@ export function faultingRuns(api: Api | undefined, device: string): Api | undefi
 }
 
 export class NativeTensors implements DeviceTensors<Pointer> {
-  /** Copies, parts and zeros, by type and number of dimensions. The first session's allocator is the memory, and lives as long. */
+  /** Sessions for copies, parts and zeros, by type and number of dimensions. The first owns the allocator. */
   readonly #copies = new Map<string, Pointer>()
   #allocator: Pointer = null
 
@@ -89,7 +89,7 @@ export class NativeTensors implements DeviceTensors<Pointer> {
     }
   }
 
-  /** @param feeds tensors, or integers that are here */
+  /** @param feeds tensors, or integers in this machine's memory */
   #run(session: Pointer, feeds: Readonly<Record<string, Pointer | BigInt64Array<ArrayBuffer>>>, y: Pointer): void {
     const made: Pointer[] = []
     const inputs = BigUint64Array.from(Object.values(feeds), feed => {
@@ -103,7 +103,7 @@ export class NativeTensors implements DeviceTensors<Pointer> {
     }
   }
 
-  /** @param build adds what its output, of these dimensions, is */
+  /** @param build adds the output, of these dimensions */
   #session(type: ElementType, axes: number, name = 'copy', build = identity(type)): Pointer {
     const key = `${name} ${type} ${axes}`
     let session = this.#copies.get(key)

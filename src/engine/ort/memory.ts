@@ -1,6 +1,6 @@
-// What lies in the memory of a GPU: constants (weights, tables, norms), which go there once, and rows that change, which stay until somebody asks
-// for them here. ONNX Runtime copies all else by itself with each run. How such a memory is reached differs: by ONNX Runtime's C interface
-// (memory.node.ts), or by WebGPU in a page (webgpu.ts).
+// The memory of a GPU: constants (weights, tables, norms) go there once; rows that change stay there until somebody
+// reads them in this machine's memory. ONNX Runtime copies all else with each run. The memory is reached by ONNX
+// Runtime's C interface (memory.node.ts), or by WebGPU in a page (webgpu.ts).
 import { UsageError } from '../../base/errors.ts'
 import { type Data, type ElementType, elementType } from '../../formats/onnx.ts'
 import { elements, type Floats } from '../../formats/tensors.ts'
@@ -9,25 +9,25 @@ import { Arrivals } from './arrivals.ts'
 
 /** Tensors in the memory of a device. */
 export interface DeviceTensors<T> {
-  /** Before a run that takes a while. */
+  /** Called before a run that takes a while. */
   ready?(): Promise<void>
-  /** Undefined where it has no room left. */
+  /** Undefined where there is no room left. */
   allocate(type: ElementType, shape: readonly number[], bytes: number): T | undefined
-  /** Copies what is here there. */
+  /** Copies an array to the device. */
   write(here: Data, shape: readonly number[], there: T): void
-  /** Copies it back. Where that takes a while, `there` may be released meanwhile, and `here` stays as it is if it is not wanted in the end. */
+  /** Copies to an array. `there` may be released meanwhile; the array stays as it is once `isWanted` is false. */
   read(here: Data, shape: readonly number[], there: T, isWanted: () => boolean): void | Promise<void>
   release(there: T): void
-  /** Fills `there` with elements from `first` on of what lies there, too. */
+  /** Copies elements from `first` on of a tensor to another. */
   part(whole: T, first: number, shape: readonly number[], there: T): void
-  /** Fills `there`, which is new, with zeros of float32. */
+  /** Fills a new tensor with zeros of float32. */
   clear(shape: readonly number[], there: T): void
-  /** Whether what was asked for has gone well, as far as is known: all of which something was read. @throws DeviceError */
+  /** @throws DeviceError where an earlier call is known to have failed */
   check?(): void
   close?(): void
 }
 
-/** Rows that change. */
+/** Rows that change. `host` is their array in this machine's memory, `data` the same once it is up to date. */
 class Resident implements Values<Floats> {
   #host?: Floats
 
@@ -39,12 +39,11 @@ class Resident implements Values<Floats> {
     this.#host = host
   }
 
-  /** Nobody has written to it here, nor asked for it. */
+  /** Nobody has written or read the array. */
   get isEmpty(): boolean {
     return !this.#host
   }
 
-  /** The array here, whether or not the device's is newer. */
   get host(): Floats {
     this.#host ??= new Float32Array(elements(this.shape))
     return this.#host
@@ -66,9 +65,9 @@ class Resident implements Values<Floats> {
   }
 }
 
-/** Some rows of others, to be read: there only while a run does, lest copies of them push others out. */
+/** A view on rows. Its copy on the device ends with the run, lest copies push other values out. */
 class Part implements Values<Floats> {
-  /** Number of its first element among theirs. */
+  /** Index of its first element. */
   readonly first: number
 
   constructor(
@@ -100,7 +99,7 @@ class Part implements Values<Floats> {
 
 const isRows = (values: Values): values is Resident | Part => values instanceof Resident || values instanceof Part
 
-/** What an array is here, whether or not it is newer in this memory. */
+/** The array in this machine's memory, whether or not `memory` has newer values. */
 export const hereOf = (values: Values, memory: unknown): Data =>
   isRows(values) && wholeOf(values).memory === memory ? values.host : values.data
 
@@ -111,18 +110,18 @@ const typeOf = (values: Values): ElementType => (isRows(values) ? 'float32' : el
 interface Kept<T> {
   readonly there: T
   readonly bytes: number
-  /** Those which have not what this has. */
+  /** The rows whose array has older values. */
   readonly newerThan?: WeakRef<Resident>
-  /** Why that could not come here, and is nowhere any more. */
+  /** The error by which the values were lost. */
   lost?: unknown
-  /** The last run that used it. */
+  /** Number of the last run that used it. */
   run: number
 }
 
-/** Of the room, so much may be on its way here beside a run: copies of it lie there until it has come. */
+/** The part of the room that may be on its way to arrays beside a run: copies stay on the device until they arrive. */
 const ARRIVING_SHARE = 1 / 4
 
-/** Of feeds and results, those that are there. */
+/** Tensors of feeds or results; undefined for arrays in this machine's memory. */
 type There<T> = (T | undefined)[]
 
 /** GiB. The weights of a half-block of a 7B model are half of it. */
@@ -134,14 +133,14 @@ export function roomOf(deviceMemory = ROOM): number {
   return deviceMemory * 2 ** 30
 }
 
-/** Keeps nothing there, and counts what goes over with each run. */
+/** Keeps nothing on the device, and counts the bytes that go over with each run. */
 export const countingMemory = () =>
   new DeviceMemory<never>({ allocate: () => undefined, write() {}, read() {}, release() {}, part() {}, clear() {} }, 0)
 
-/** What was used last stays, as long as there is room. What nobody can ask for any more goes. */
+/** Keeps the values used last, within its room, and frees values that nobody can ask for. */
 export class DeviceMemory<T> {
   readonly moved: Moved = { toDevice: 0, fromDevice: 0 }
-  /** Outside runs: `copy`, what came here because somebody asked, and as `timed` has it. */
+  /** Seconds outside runs: `copy` for rows that somebody asked for, and the kinds of `timed`. */
   readonly seconds: Record<string, number> = {}
   readonly #kept = new Set<Kept<T>>() // the last used comes last
   readonly #of = new WeakMap<Values, Kept<T>>()
@@ -159,7 +158,7 @@ export class DeviceMemory<T> {
 
   readonly array: ArrayOf = (shape, data) => new Resident(this, shape, data)
 
-  /** Calls with the tensors of feeds and results that are there, undefined for those that are arrays here. */
+  /** Calls with the tensors of feeds and results. */
   use(feeds: readonly Values[], outputs: readonly Values[], call: (feeds: There<T>, results: There<T>) => void): void {
     const { given, made, done, failed } = this.#begin(feeds, outputs)
     try {
@@ -171,7 +170,7 @@ export class DeviceMemory<T> {
     done()
   }
 
-  /** The same where a run takes a while: then nothing moves but what is on its way here, which it waits for where it reads or writes it. */
+  /** As `use`, for runs that take a while: they come one after the other, and wait for rows of theirs on the way to arrays. */
   useInTurn(
     feeds: readonly Values[],
     outputs: readonly Values[],
@@ -182,7 +181,7 @@ export class DeviceMemory<T> {
       await this.#haveCome(feeds)
       const { given, made, done, failed } = this.#begin(feeds, outputs)
       try {
-        await this.#haveCome([...feeds, ...outputs.filter((_, i) => !made[i])]) // parts of what has made room are read here
+        await this.#haveCome([...feeds, ...outputs.filter((_, i) => !made[i])]) // parts of rows that made room are read from arrays
         await this.#arrivals.atMost(ARRIVING_SHARE * this.room)
         await call(given, made)
       } catch (error) {
@@ -193,12 +192,12 @@ export class DeviceMemory<T> {
     })
   }
 
-  /** Brings rows here, and keeps nothing of them there: they may change. */
+  /** Brings rows to their array and frees them on the device: the caller may change them. */
   arrive(rows: Resident): Promise<void> {
     return this.#inTurn(() => this.fetch(rows))
   }
 
-  /** The same, at once. @returns what is to be waited for, where that cannot be @throws where it fails, and from then on */
+  /** As `arrive`, at once. @returns a promise where the copy takes a while @throws where it fails, and in later calls */
   fetch(rows: Resident): void | Promise<void> {
     const kept = this.#of.get(rows)
     this.#refuseLost(rows)
@@ -207,7 +206,7 @@ export class DeviceMemory<T> {
     return coming && this.timed('copy', () => coming)
   }
 
-  /** Counts the seconds of a call outside runs. */
+  /** Counts the seconds of a call. */
   timed<R>(kind: string, call: () => R): R {
     const started = performance.now()
     const count = () => {
@@ -230,7 +229,7 @@ export class DeviceMemory<T> {
     if (values instanceof Resident) this.#arrivals.forget(values)
   }
 
-  /** Brings here what is newer there. What a device that has failed does not give, `data` throws for. */
+  /** Brings all rows to their arrays. After a failed copy `data` throws. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
       for (const kept of this.#kept)
@@ -257,7 +256,7 @@ export class DeviceMemory<T> {
     return turn
   }
 
-  /** Until what is here of them is theirs. */
+  /** Waits for copies to these arrays. */
   async #haveCome(values: readonly Values[]): Promise<void> {
     for (const one of values) if (isRows(one)) await this.#arrivals.of(wholeOf(one))
   }
@@ -265,7 +264,7 @@ export class DeviceMemory<T> {
   #begin(feeds: readonly Values[], outputs: readonly Values[]) {
     this.#runs++
     const held = (values: Values) => values.isConstant || values.drop
-    for (const feed of feeds) // none makes room for another
+    for (const feed of feeds) // marks them as used, so that none makes room for another
       if (held(feed) && !this.#find(feed) && feed instanceof Part) this.#find(feed.of)
     const given = feeds.map(feed => (held(feed) ? this.#use(feed) : undefined))
     const made: (Kept<T> | undefined)[] = []
@@ -334,7 +333,7 @@ export class DeviceMemory<T> {
     }
   }
 
-  /** Undefined where there is no room beside what the same run uses. */
+  /** Undefined where the values of this run leave no room. */
   #make(values: Values, newerThan?: WeakRef<Resident>): Kept<T> | undefined {
     const bytes = bytesOf([values])
     if (bytes === 0 || bytes > this.room) return undefined
@@ -351,7 +350,7 @@ export class DeviceMemory<T> {
     return kept
   }
 
-  /** Less room than was said is all the room there is. Undefined where a device has none left. */
+  /** Frees more where the device has less room than was said. Undefined where it has none left. */
   #allocate(values: Values, bytes: number): T | undefined {
     for (;;) {
       const there = this.tensors.allocate(typeOf(values), values.shape, bytes)
@@ -366,13 +365,13 @@ export class DeviceMemory<T> {
     this.#gone.register(values, kept, kept)
   }
 
-  /** To make room, or for those who ask. */
+  /** Frees values, after a copy to their array where the device's are newer. */
   #leave(kept: Kept<T>): void | Promise<void> {
     const rows = kept.newerThan?.deref()
     if (!rows) return this.#release(kept)
     const copying = (isWanted: () => boolean) => this.tensors.read(rows.host, rows.shape, kept.there, isWanted)
     const come = this.#arrivals.add(rows, kept.bytes, copying, error => {
-      kept.lost = error // for those who ask later
+      kept.lost = error // for later calls
     })
     this.moved.fromDevice += kept.bytes
     this.#release(kept)

@@ -1,6 +1,7 @@
-// The npm package onnxruntime-node, which the engine computes with. It is no dependency: npm would install the binaries of five platforms,
-// and its script would ask NuGet for CUDA's. The files of this machine are fetched into fasp's own folder instead, by `postinstall`
-// (cli/postinstall.ts) or, where scripts are off, by the first engine. A package of this version that a project has itself is taken first.
+// The npm package onnxruntime-node, which the engine computes with. It is no dependency: npm would install binaries for
+// five platforms, and its script would ask NuGet for CUDA's. Instead `postinstall` (cli/postinstall.ts) or, where
+// scripts are off, the first engine fetches the files for this machine into fasp's folder. A package of this version in
+// the user's project comes first.
 import { type SpawnSyncOptions, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
@@ -11,28 +12,28 @@ import { fileURLToPath } from 'node:url'
 import { DeviceError } from '../../base/errors.ts'
 import { removeLeftovers, tellUnfinished, unfinishedPath } from '../../base/unfinished.node.ts'
 
-/** Its version, and what npm's registry says of its tarball; a test compares both with package-lock.json. */
+/** The version, and the hash of the tarball in npm's registry; a test compares both with package-lock.json. */
 export const RUNTIME_VERSION = '1.30.0'
 export const INTEGRITY =
   'sha512-twhs1C2C/BFkz1yc5OY0KIU2GUq6DURO7hD4bx5Q2Qy3nAMJwRXW8xU3NVczE29VA9lolLOYepoD8fjTGOfIqw=='
 const BUILDS = ['darwin/arm64', 'linux/arm64', 'linux/x64', 'win32/arm64', 'win32/x64']
 
 const build = `${process.platform}/${process.arch}`
-/** Where the package has what is of this machine, its libraries among it. */
+/** Folder of the package with the libraries for this machine. */
 export const BINARIES = `bin/napi-v6/${build}`
 const PACKAGE = 'onnxruntime-node'
 const TARBALL = `${PACKAGE}-${RUNTIME_VERSION}.tgz`
 const WANTED = ['package.json', 'README.md', 'dist', BINARIES].map(part => `package/${part}`)
-/** The library for macOS; the binding loads its other copy, which has the major version alone in its name. */
+/** The library for macOS, of which the binding loads another copy, with the major version in its name. */
 const TWICE = `libonnxruntime.${RUNTIME_VERSION}.dylib`
 const own = fileURLToPath(new URL('../onnxruntime', import.meta.url))
 const script = fileURLToPath(new URL('../dist/postinstall.js', import.meta.url))
 const require = createRequire(import.meta.url)
 
-/** Name of the channel (nodejs.org/api/diagnostics_channel.html) of what there is to wait for. Its messages are texts for people. */
+/** Name of the channel (nodejs.org/api/diagnostics_channel.html) that says what a user waits for. */
 export const FETCHING = 'fasp:fetching'
 
-/** Folder of the package. Fetches it if it is not there, which blocks. @throws DeviceError where that cannot be */
+/** Folder of the package, which is fetched if it is missing: that blocks. @throws DeviceError where it cannot be fetched */
 export const onnxRuntime = (): string => complete(PACKAGE) ?? complete(own) ?? fetchPackage()
 
 /** @param where name or folder of a package */
@@ -63,9 +64,14 @@ function fetchPackage(): string {
     }
     return own
   } catch (cause) {
-    const advice = `Run node ${script} with the npm registry in reach, as a user who may write there, or install it beside fasp: npm install --ignore-scripts ${PACKAGE}@${RUNTIME_VERSION}`
-    const problem = `${name}, which fasp computes with, is not here and cannot be fetched (${(cause as Error).message}).`
-    throw new DeviceError('cpu', `${problem} ${advice}`, { cause })
+    const { message } = cause as Error
+    throw new DeviceError(
+      'cpu',
+      `${name}, which fasp computes with, is not here and cannot be fetched (${message}). Run node ${script} with the ` +
+        'npm registry in reach, as a user who may write there, or install it beside fasp: ' +
+        `npm install --ignore-scripts ${PACKAGE}@${RUNTIME_VERSION}`,
+      { cause },
+    )
   } finally {
     rmSync(unfinished, { recursive: true, force: true, maxRetries: 3 })
     tellUnfinished(unfinished, 'kept')

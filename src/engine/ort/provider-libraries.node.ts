@@ -1,4 +1,4 @@
-// Where providers of ONNX Runtime lie that its npm package does not bring.
+// Places of ONNX Runtime's providers that are not in its npm package.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
@@ -9,7 +9,7 @@ import { DEVICE_PROVIDERS, type DeviceProvider, webgpuPlugin } from './providers
 
 const CUDA = 'libonnxruntime_providers_cuda.so'
 
-/** The libraries that CUDA's provider links or opens, in an order in which each finds what it needs; as onnxruntime-gpu 1.30. */
+/** Libraries of CUDA's provider in onnxruntime-gpu 1.30, each after the libraries that it needs. */
 const OF_CUDA = [
   'libcudart.so.13',
   'libnvJitLink.so.13',
@@ -23,7 +23,7 @@ const OF_CUDA = [
 
 /**
  * The provider for a device. @param path of its library, where a user names one
- * @throws UsageError where there is none such, or it is for no GPU
+ * @throws UsageError for a path without a file, or for the CPU
  */
 export function providerOf(device: 'cpu' | DeviceProvider['device'], path?: string): DeviceProvider | undefined {
   const named = path === undefined ? undefined : resolve(path)
@@ -36,8 +36,8 @@ export function providerOf(device: 'cpu' | DeviceProvider['device'], path?: stri
 }
 
 /**
- * CUDA's provider for ONNX Runtime: that beside onnxruntime-node's own library, or that of the Python package onnxruntime-gpu of the same
- * version.
+ * CUDA's provider for ONNX Runtime: beside onnxruntime-node's library, or in the Python package onnxruntime-gpu of the
+ * same version.
  */
 export function cudaProvider(): { readonly path: string; readonly isThere: boolean } {
   const own = join(onnxRuntime(), BINARIES, CUDA)
@@ -49,8 +49,8 @@ export function cudaProvider(): { readonly path: string; readonly isThere: boole
 const libraryBeside = (provider: string): string => join(dirname(provider), `libonnxruntime.so.${RUNTIME_VERSION}`)
 
 /**
- * The library of ONNX Runtime that finds CUDA's provider, which is to lie beside it. Undefined: onnxruntime-node's own.
- * @throws UsageError where that which a user names has none of this version beside it
+ * The library of ONNX Runtime beside CUDA's provider. Undefined for onnxruntime-node's own.
+ * @throws UsageError where the provider that a user names has no library of this version beside it
  */
 function cudaRuntime(named?: string): string | undefined {
   const library = libraryBeside(named ?? cudaProvider().path)
@@ -60,11 +60,12 @@ function cudaRuntime(named?: string): string | undefined {
   }
   if (named === undefined) return undefined
   throw new UsageError(
-    `provider: ${named} has no ${library} beside it. Take it from the Python package onnxruntime-gpu ${RUNTIME_VERSION}.`,
+    `provider: ${named} has no ${library} beside it. Take it from the Python package onnxruntime-gpu ` +
+      `${RUNTIME_VERSION}.`,
   )
 }
 
-/** Loads CUDA's libraries from Python's packages, if the packages are installed: the system's loader does not look there, but takes what is loaded. */
+/** Loads CUDA's libraries from Python's packages: the system's loader does not look there, but takes loaded ones. */
 function loadCuda(): void {
   for (const path of OF_CUDA.flatMap(name => inPackages(name).slice(0, 1)))
     try {

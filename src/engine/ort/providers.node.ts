@@ -1,18 +1,17 @@
-// Providers of ONNX Runtime whose devices have a memory of their own, and how sessions are put on them.
+// Providers of ONNX Runtime for devices with a memory of their own, and the options of their sessions.
 import type { Graph } from '../../formats/onnx.ts'
 import { type Api, type Pointer, pluginDevice } from './c.node.ts'
 import { withWebgpuKernels } from './kernels.ts'
 
-/** A provider of ONNX Runtime whose device has a memory of its own. */
 export interface DeviceProvider {
   readonly device: 'webgpu' | 'cuda'
   /** Name of the memory. */
   readonly memory: string
-  /** Path of the library of ONNX Runtime that has it. @default that of onnxruntime-node */
+  /** Path of its library of ONNX Runtime. @default the library of onnxruntime-node */
   readonly library?: string
-  /** Products that it has beside those in float32. */
+  /** Products besides float32's. */
   readonly reduced?: 'tf32'
-  /** Puts it into the options of a session of a graph, which it may change. @param precision of products */
+  /** Adds it to the options of a session. May change the graph. @param precision of products */
   append(api: Api, options: Pointer, graph: Graph, precision: string): void
 }
 

@@ -6,7 +6,7 @@ import { elements } from '../../formats/tensors.ts'
 import { problemOf } from './faults.ts'
 import type { DeviceTensors } from './memory.ts'
 
-/** What is used of WebGPU: TypeScript's types of the DOM lack it. */
+/** The part of WebGPU that is used: TypeScript's types of the DOM lack it. */
 interface GpuDevice {
   readonly queue: {
     writeBuffer(to: GpuBuffer, at: number, data: ArrayBufferLike, from: number, bytes: number): void
@@ -42,7 +42,7 @@ const VECTOR_BYTES = 16
 
 const sizeOf = (bytes: number): number => VECTOR_BYTES * Math.ceil(bytes / VECTOR_BYTES)
 
-/** @param said by the browser */
+/** @param said the browser's message */
 const failure = (said: string, options?: ErrorOptions) =>
   new DeviceError('webgpu', problemOf(said, 'WebGPU', UNREAD), options, RUNNING)
 const UNREAD = 'what lies in its memory cannot be read. Close what else uses it'
@@ -51,7 +51,7 @@ const bufferOf = (tensor: Tensor) => tensor.gpuBuffer as unknown as GpuBuffer
 
 export class WebGpuTensors implements DeviceTensors<Tensor> {
   #device?: GpuDevice
-  /** What was said of a new buffer that there is no room for. */
+  /** The message for a new buffer that there is no room for. */
   #full?: string
 
   constructor(readonly runtime: WebGpuRuntime) {}
@@ -67,7 +67,7 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     const said = device.popErrorScope().then(error => {
       this.#full ??= error?.message
     })
-    said.catch(() => {}) // the device is lost, which shows where something is read
+    said.catch(() => {}) // the device is lost, as the next read will say
     const options = { dataType: type as 'float32', dims: shape, dispose: () => buffer.destroy() }
     return this.runtime.Tensor.fromGpuBuffer(buffer as never, options)
   }
@@ -76,7 +76,7 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     this.#device!.queue.writeBuffer(bufferOf(there), 0, buffer, byteOffset, byteLength)
   }
 
-  /** A copy is made there at once: runs that come later do not wait for it. @throws DeviceError */
+  /** Copies on the device at once: later runs do not wait. @throws DeviceError */
   async read(here: Data, _shape: readonly number[], there: Tensor, isWanted = () => true): Promise<void> {
     const device = this.#device!
     const size = sizeOf(here.byteLength)
@@ -102,7 +102,7 @@ export class WebGpuTensors implements DeviceTensors<Tensor> {
     this.#device!.queue.submit([encoder.finish()])
   }
 
-  /** New buffers are. */
+  /** New buffers are zeros. */
   clear(): void {}
 
   release(there: Tensor): void {
