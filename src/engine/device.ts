@@ -5,7 +5,7 @@ import { faultOf } from './ort/faults.ts'
 
 export const DEVICES = ['cpu', 'webgpu', 'cuda'] as const
 
-/** `webgpu`: any GPU with a driver for Vulkan, Direct3D 12 or Metal. `cuda`: an NVIDIA GPU with libraries of its own. */
+/** `webgpu`: a GPU with a driver for Vulkan, Direct3D 12 or Metal. `cuda`: an NVIDIA GPU with libraries of its own. */
 export type Device = (typeof DEVICES)[number]
 
 /** Which operators graphs are made of on an engine. */

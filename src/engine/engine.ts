@@ -17,19 +17,8 @@ import { type ArrayOf, constant, inMemory, type Moved, type Tensor, type Values 
 
 export type { Feeds } from './graph-runtime.ts'
 export type { EngineOptions } from './options.ts'
-export {
-  asValues,
-  constant,
-  copyRows,
-  hostOf,
-  type Moved,
-  type Rows,
-  type Tensor,
-  type Values,
-  values,
-} from './values.ts'
+export * from './values.ts'
 
-/** The part of an ONNX Runtime package that the engine uses. */
 export interface Runtime {
   readonly Tensor: TensorConstructor
   readonly InferenceSession: {
@@ -43,7 +32,6 @@ export const SESSION_CONFIG = {
   'session.intra_op.spin_duration_us': '100',
 } as const
 
-/** Precisions of matrix products. */
 export const PRECISIONS = ['float32', 'bf16', 'tf32'] as const
 
 export type Precision = (typeof PRECISIONS)[number]
@@ -79,7 +67,6 @@ export interface Engine extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** What an engine may have besides its runtime. */
 export interface EngineParts {
   readonly blas?: Library
   /** Open graphs whose products have fewer digits; a device has one such precision at most. @throws UsageError */
@@ -99,11 +86,10 @@ export interface Reduced {
   readonly graphs: GraphRuntime
   readonly dialect?: Partial<Dialect>
   readonly facts?: Partial<EngineFacts>
-  /** For graphs that round sums, too: Gram matrices come in triangles of this size, and the engine adds them up in float32. */
+  /** For graphs that round sums: the size of triangles of Gram matrices, which the engine adds up in float32. */
   readonly triangle?: number
 }
 
-/** An ONNX model with its own weights. */
 export interface OpenModel {
   readonly inputs: readonly InferenceSession.ValueMetadata[]
   /** @param feeds values, or results of an earlier run, such as a KV cache */

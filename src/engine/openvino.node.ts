@@ -48,7 +48,7 @@ export function openOpenVino(runtime: string): OpenVino {
   }
 }
 
-/** Products in bf16 for an engine. @param whole as of `OpenVino.graphs` @throws UsageError where this machine has none */
+/** Products in bf16 for an engine. @param whole as of `OpenVino.graphs` @throws UsageError on other machines */
 export function openBf16(runtime: string, threads?: number, whole?: boolean): Reduced {
   const { name, graphs } = openOpenVino(runtime)
   const dialect = { attention: 'products', residual: 'graph' } as const

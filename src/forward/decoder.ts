@@ -11,7 +11,7 @@ import { Head } from './head.ts'
 import { type Cache, HalfBlockRunner } from './runner.ts'
 import { type HalfWeights, readWhole } from './weights.ts'
 
-/** Bytes that a decoder holds: all weights in float32, and the caches. */
+/** Bytes of a decoder: all weights in float32, and the caches. */
 export function decoderBytes(a: Architecture, sequences: number, positions: number): number {
   const weights = [...tensorShapes(a).values()].reduce((n, shape) => n + elements(shape), 0)
   const caches = attentionHalves(a).reduce((n, half) => n + 2 * cacheSize(half, sequences, positions), 0)
@@ -21,7 +21,6 @@ export function decoderBytes(a: Architecture, sequences: number, positions: numb
 const cacheSize = (half: AttentionHalf, sequences: number, positions: number): number =>
   sequences * half.kvHeads * positions * paddedHeadSize(half)
 
-/** A model ready to go on with `sequences` texts of up to `positions` tokens. */
 export class Decoder {
   private constructor(
     readonly model: Model,
@@ -30,7 +29,6 @@ export class Decoder {
     private readonly runner: HalfBlockRunner,
     private readonly embedding: Embedding,
     private readonly halves: readonly HalfWeights[],
-    /** Of each attention. */
     private readonly caches: ReadonlyMap<HalfWeights, Cache>,
     private readonly head: Head,
     private readonly logits: Float32Array<ArrayBuffer>,
@@ -66,7 +64,7 @@ export class Decoder {
 
   /**
    * Takes the next tokens of every sequence (as many for each).
-   * @returns the logits [sequences, vocabulary] after them, or the probabilities at a temperature above 0, until the next step
+   * @returns logits [sequences, vocabulary], or probabilities at a temperature above 0; valid until the next step
    */
   async step(ids: readonly Int32Array[], temperature = 0): Promise<Float32Array<ArrayBuffer>> {
     const { hiddenSize: d } = this.model.architecture

@@ -1,5 +1,4 @@
 // KL(p ‖ q) between rows of logits, in nats.
-
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { divergenceGraph } from '../graphs/head.ts'

@@ -1,14 +1,13 @@
 // Before the first layer: token rows, learned positions, and the projection of opt-350m.
-
 import { FormatError } from '../base/errors.ts'
 import { type Engine, values } from '../engine/engine.ts'
-import { Graph } from '../formats/onnx.ts'
+import { runFormula } from '../engine/linalg/rows.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
 
 /** Rows of the embedding's table [.., embedding size]. */
 export interface TokenRows {
   readonly rows: Float32Array<ArrayBuffer>
-  /** Where among them the row of a token is. @default at its id */
+  /** Index of the row of a token. @default its id */
   readonly places?: Int32Array
 }
 
@@ -22,7 +21,6 @@ export async function readTokenRows(model: Model, windows: readonly Int32Array[]
   return { rows: await readRows(model, `${names.embedding}.weight`, ids), places }
 }
 
-/** Tables that turn token ids into the stream. */
 export interface Embedding {
   /**
    * The stream [ids, d] of windows of equal length, one after another.
@@ -32,7 +30,7 @@ export interface Embedding {
 }
 
 /**
- * Reads what there is besides the rows of the tokens.
+ * Reads the other tensors of the embedding.
  * @throws FormatError (from `embed`) for an id outside the vocabulary or a window too long
  */
 export async function openEmbedding(
@@ -59,7 +57,8 @@ export async function openEmbedding(
           if (id < 0 || id >= vocabularySize)
             throw new FormatError(
               model.checkpoint.name,
-              `the tokenizer gave id ${id}, but the vocabulary has ${vocabularySize} rows. Tokenizer and weights do not belong together.`,
+              `the tokenizer gave id ${id}, but the vocabulary has ${vocabularySize} rows. Tokenizer and weights do ` +
+                'not belong together.',
             )
           const row = places ? places[id] : id
           rows.set(table.subarray(row * embeddingSize, (row + 1) * embeddingSize), (w * length + i) * embeddingSize)
@@ -80,14 +79,10 @@ export async function openEmbedding(
 
 async function projectRows(engine: Engine, rows: Float32Array, weight: Float32Array, from: number, to: number) {
   const n = rows.length / from
-  const build = () => {
-    const g = new Graph('project')
-    const x = g.input('x', 'float32', ['n', from])
-    g.output('y', g.op('Gemm', [x, g.input('weight', 'float32', [to, from])], { transB: 1 }), 'float32', ['n', to])
-    return g
-  }
-  const y = new Float32Array(n * to)
+  const y = values(new Float32Array(n * to), [n, to])
   const feeds = { x: values(rows, [n, from]), weight: values(weight, [to, from]) }
-  await engine.run(`project ${from} ${to}`, build, feeds, { y: values(y, [n, to]) })
-  return y
+  await runFormula(engine, 'project', feeds, { y }, (g, { x, weight }) => ({
+    y: g.op('Gemm', [x, weight], { transB: 1 }),
+  }))
+  return y.data
 }

@@ -44,8 +44,8 @@ export async function* generate(
   }
 }
 
-/** As in transformers: generation_config.json may name more ends than config.json, such as the end of a chat turn. */
-export function endTokens({ checkpoint }: Model): Set<unknown> {
+/** As transformers: generation_config.json may name more ends than config.json, such as the end of a chat turn. */
+function endTokens({ checkpoint }: Model): Set<unknown> {
   const file = checkpoint.sideFiles.find(({ name }) => name === 'generation_config.json')
   const generation = file ? parseJsonObject(file.bytes, file.name) : {}
   return new Set([checkpoint.config.eos_token_id, generation.eos_token_id].flat())

@@ -8,15 +8,14 @@ import type { Architecture } from '../model/architecture.ts'
 import { type Model, readRows, readWeights } from '../model/model.ts'
 import { readNorm } from './weights.ts'
 
-/** Rows of logits held at once, where their bytes allow it: products are large enough then. */
+/** Rows of logits at a time, where their bytes allow it: products are large enough then. */
 const HEAD_ROWS = 256
-/** Of the logits held at once: all rows of a vocabulary of 131,072, which LLaMA 3's is within. Up to six such arrays are there at a time. */
+/** Bytes of logits at a time: all these rows for a vocabulary of 131,072. Up to six such arrays exist at once. */
 const HEAD_BYTES = 2 ** 27
 
-/** Bytes in float32 of a table that is held as long as its head, and of the parts in which a larger one is read anew for each product. */
+/** Bytes in float32 of a table that stays in memory, and of the parts that a larger one is read in for each product. */
 export const TABLE_BYTES = { held: 2 ** 30, part: 2 ** 26 }
 
-/** Rows of logits that go through a head together. */
 export const headRows = ({ vocabularySize }: Pick<Architecture, 'vocabularySize'>): number =>
   Math.max(1, Math.min(HEAD_ROWS, Math.floor(HEAD_BYTES / 4 / vocabularySize)))
 
@@ -34,7 +33,7 @@ export class Head {
     readonly partBytes: number,
   ) {}
 
-  /** @param table the embedding's rows, where they are in memory already: all of the model is to be, then */
+  /** @param table the embedding's rows, for a model that is in memory as a whole */
   static async open(model: Model, engine: Engine, table?: Floats, { held, part } = TABLE_BYTES): Promise<Head> {
     const { names, finalNorm, tied, vocabularySize, embeddingSize, hiddenSize } = model.architecture
     const read = async (name: string, shape: readonly number[]) => engine.tensor(await readWeights(model, name), shape)
@@ -47,13 +46,12 @@ export class Head {
     return new Head(engine, model, { ...norm, ...(head && { head }), ...(project && { project }) }, part)
   }
 
-  /** Room for logits of `headRows` rows. */
   room(): Floats {
     const { architecture } = this.model
     return new Float32Array(headRows(architecture) * architecture.vocabularySize)
   }
 
-  /** The logits of the stream's `rows` in such room, or on the device: to be dropped then. */
+  /** The logits of the stream's `rows`, in the room or on the device, where the caller drops them. */
   async logitsIn(room: Floats, rows: Values<Floats>): Promise<Values<Floats>> {
     const [[n], v] = [rows.shape, this.model.architecture.vocabularySize]
     const logits = this.engine.array([n, v], room.subarray(0, n * v))
@@ -61,7 +59,7 @@ export class Head {
     return logits
   }
 
-  /** Writes the logits [n, vocabulary] of the stream's `rows` [n, d] to `logits`, or the probabilities at a temperature above 0. */
+  /** Writes logits [n, vocabulary] of the stream's `rows` [n, d], or probabilities at a temperature above 0. */
   async logits(rows: Rows, logits: Rows, temperature = 0): Promise<void> {
     const a = this.model.architecture
     const [x, all] = [asValues(rows, a.hiddenSize), asValues(logits, a.vocabularySize)]

@@ -1,5 +1,4 @@
 // From the stream after the last layer to −log p of the next tokens.
-
 import { type Values, values } from '../engine/engine.ts'
 import { rowsOf } from '../engine/values.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -7,12 +6,11 @@ import { lossGraph } from '../graphs/head.ts'
 import { type Head, headRows } from './head.ts'
 
 /**
- * Sees the rows that the losses come from on their way: the stream after the last layer `x` [n, d] and its logits [n, vocabulary].
- * @param first number of the first row, counted over all windows, L − 1 in each
+ * Sees rows of the stream after the last layer `x` [n, d] and their logits [n, vocabulary] before the losses.
+ * @param first index of the first row, counted over all windows, L − 1 in each
  */
 export type RowObserver = (first: number, x: Values<Floats>, logits: Values<Floats>) => Promise<void>
 
-/** A head with room for `headRows` rows of logits. */
 export class TokenLosses {
   readonly #room: Floats
 
@@ -38,7 +36,7 @@ export class TokenLosses {
   }
 }
 
-/** Mean negative log-likelihood of each window, from the stream after the last layer. @param first number of the first */
+/** Mean negative log-likelihood of each window, from the last layer's stream. @param first index of the first window */
 export async function windowLosses(
   tokenLosses: TokenLosses,
   stream: Values<Floats>,

@@ -1,4 +1,5 @@
-// Where the tokens of a mixture go: each to the experts with its largest gates (transformers, `MixtralTopKRouter`), ties to the lower number.
+// The tokens of a mixture go to the experts with the largest gates, ties to the lower number (transformers,
+// `MixtralTopKRouter`).
 import type { Floats } from '../formats/tensors.ts'
 import type { Experts } from '../model/half-block.ts'
 
@@ -6,11 +7,11 @@ import type { Experts } from '../model/half-block.ts'
 export interface Route {
   /** Their rows in the batch, ascending. */
   readonly rows: Int32Array
-  /** What the expert's output counts times in each. */
+  /** Factors of the expert's output in these rows. */
   readonly gates: Floats
 }
 
-/** Of each expert. @param gates softmax of what the router gives [tokens, experts] */
+/** The route of each expert. @param gates softmax of the router's output [tokens, experts] */
 export function routes(gates: Floats, { router: { out: count }, active, normalised }: Experts): Route[] {
   const rows = Array.from({ length: count }, (): number[] => [])
   const weights = rows.map((): number[] => [])

@@ -1,6 +1,5 @@
-// Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is
-// kept transposed, [width, tokens]: what pruning wants of it are its columns, which lie contiguous then.
-
+// Runs half-blocks: takes the stream through one, or computes its hidden activations `H` on the way. `H` is kept
+// transposed [width, tokens]: pruning wants columns of it, which lie contiguous then.
 import {
   asValues,
   type Engine,
@@ -33,14 +32,14 @@ import {
 import { type Route, routes } from './routes.ts'
 import type { HalfWeights, LinearWeights } from './weights.ts'
 
-/** What of `H` a pruned half-block reads, and its output layer [d, columns] on that. */
+/** The columns of `H` that a pruned half-block reads, and its output layer [d, columns] on them. */
 export interface PrunedOutput {
   readonly output: LinearWeights
-  /** Ascending columns of `H`. */
+  /** Ascending. */
   readonly columns: Int32Array
 }
 
-/** Keys and values [windows, k, positions, e] of one layer, where its graphs run, and the numbers of positions. `past` are filled already. */
+/** Keys and values [windows, k, positions, e] of one layer, of which `past` positions are filled. */
 export interface Cache {
   readonly key: Values<Floats>
   readonly value: Values<Floats>
@@ -48,22 +47,22 @@ export interface Cache {
   past: number
 }
 
-/** Feeds of attention for windows that branch: the position of each token [windows, length], and what is added to its scores. */
+/** Feeds of attention for windows that branch: positions of tokens [windows, length], and a term of the scores. */
 export interface Branches {
   readonly places: Tensor
   readonly bias: Tensor // [windows, 1, length, length]
 }
 
-/** Gets what an expert adds to the rows that go to it [rows, d]. */
+/** Gets the update of an expert for the rows that go to it [rows, d]. */
 export type UpdateObserver = (expert: number, update: Values<Floats>) => Promise<void>
 
 /** Runs half-blocks on one engine, over windows of up to `positions` tokens. */
 export class HalfBlockRunner {
-  /** The engine of all that goes through the layers, and of its Gram matrices. */
+  /** The engine of half-blocks and their Gram matrices, in the precision of `products`. */
   readonly graphs: Engine
   /** By frequencies. */
   readonly #rotary = new Map<Float64Array, Feeds>()
-  /** Of graphs, made once a half-block: a decoder's step has little else to do here. */
+  /** Keys of graphs: a decoder's step has little else to do. */
   readonly #keys = new WeakMap<HalfBlock, string>()
 
   constructor(
@@ -135,7 +134,7 @@ export class HalfBlockRunner {
     return h
   }
 
-  /** `H̃_M Wᵀ` [rows, d]: what an expert with a pruned output layer adds to the rows that go to it. @param h H̃ᵀ, used up */
+  /** `H̃_M Wᵀ` [rows, d]: the update of an expert with a pruned output layer. @param h H̃ᵀ, used up */
   async expertOutput(expert: HalfWeights, pruned: PrunedOutput, h: Values<Floats>): Promise<Values<Floats>> {
     const update = this.engine.array([h.shape[1], hiddenSize(expert.half)])
     await this.residual(expert, pruned, update, h)
@@ -143,8 +142,9 @@ export class HalfBlockRunner {
   }
 
   /**
-   * Takes rows [tokens, d] of some batches through a mixture, in place, one expert after the other: each is read once for all of them.
-   * @param seen gets what each adds to the rows that go to it
+   * Takes rows [tokens, d] of some batches through a mixture, in place, expert by expert: each is read once for all
+   * batches.
+   * @param seen gets the update of each expert
    */
   async mix(w: HalfWeights, batches: readonly Values<Floats>[], seen?: UpdateObserver, signal?: AbortSignal) {
     const { engine } = this
@@ -169,7 +169,7 @@ export class HalfBlockRunner {
     }
   }
 
-  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the rows that it reads */
+  /** Takes `x` [tokens, d] of `windows` windows through the half-block, in place. @param read the half-block's input */
   async forward(w: HalfWeights, rows: Rows, windows: number, read = rows, cache?: Cache, branches?: Branches) {
     const { half } = w
     const x = asValues(rows, hiddenSize(half))
@@ -189,7 +189,7 @@ export class HalfBlockRunner {
     await this.graphs.run(key, () => halfBlockGraph(half, form), feeds, outputs)
   }
 
-  /** The stream, the norm before the input layers, and those. */
+  /** Feeds of the stream, the norms before, and the input layers. */
   #inputs({ half, norms, inputs }: HalfWeights, x: Tensor): Feeds {
     const d = hiddenSize(half)
     const layers = inputs.map((layer, i) => this.layer(`in${i}`, layer, d))
@@ -202,7 +202,7 @@ export class HalfBlockRunner {
     return form ? `${JSON.stringify(form)} ${key}` : key
   }
 
-  /** Feeds of a layer [out, columns], the same ones each time. */
+  /** Feeds of a layer [out, columns], the same each time. */
   layer(name: string, { weight, bias }: LinearWeights, columns: number): Feeds {
     const out = weight.length / columns
     return {
@@ -211,7 +211,7 @@ export class HalfBlockRunner {
     }
   }
 
-  /** An empty cache of so many windows. */
+  /** An empty cache. */
   cache(half: AttentionHalf, windows: number): Cache {
     const { array, tensor } = this.graphs
     const width = this.#form(half, 1, windows, 'cache')?.by === 'operator' ? paddedHeadSize(half) : half.headSize
@@ -220,7 +220,7 @@ export class HalfBlockRunner {
     return { key, value, keys, past: 0 }
   }
 
-  /** Where the operator is not known to be right all go by products; on the CPU plain windows in blocks where that is faster. */
+  /** Products where the operator was not found right; blocks for plain windows on the CPU, where they are faster. */
   #form(half: HalfBlock, length: number, windows: number, special?: Special): Form {
     if (half.kind === 'ffn') return undefined
     const { attention } = this.graphs.dialect

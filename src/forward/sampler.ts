@@ -9,7 +9,7 @@ export interface SamplingOptions {
   readonly topP?: number
 }
 
-/** @param scores [vocabulary]: logits, or where there is a temperature the probabilities at that, as the decoder gives them */
+/** @param scores of a decoder [vocabulary]: logits, or probabilities at a temperature above 0 */
 export function pickToken(scores: Float32Array, options: SamplingOptions, random: () => number): number {
   const { temperature = 0, topK = scores.length, topP = 1 } = options
   if (temperature === 0) return mostLikely(scores)
@@ -25,7 +25,7 @@ function mostLikely(scores: Float32Array): number {
   return best
 }
 
-/** An index by its share of the sum: up to where a random part of the sum is reached. */
+/** A random index, each with a probability in proportion to its weight. */
 function draw(weights: Float32Array, random: () => number): number {
   let total = 0
   for (let i = 0; i < weights.length; i++) total += weights[i]

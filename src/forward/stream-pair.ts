@@ -1,6 +1,5 @@
-// The streams of the pruned and of the dense model. Until something is cut they are one; then the dense one goes its own way. So it is for
-// the windows that are calibrated on, where there is a dense target, and for those that losses are measured on.
-
+// The streams of the pruned and of the dense model, which are one until something is cut: for calibration windows with
+// a dense target, and for windows that losses are measured on.
 import type { Activations } from '../output/activations.ts'
 import { heldBy, type Recall, type Stream } from './stream.ts'
 import type { HalfWeights } from './weights.ts'
@@ -14,7 +13,7 @@ export class Twins {
     readonly recall?: Recall,
   ) {}
 
-  /** Undefined as long as both are one. */
+  /** Undefined while both are one. */
   get dense(): Stream | undefined {
     return this.#dense
   }
@@ -25,13 +24,13 @@ export class Twins {
     await this.pruned.through(weights)
   }
 
-  /** The dense stream goes through a half-block that the pruned model has otherwise, or lacks; the pruned one stays before it. */
+  /** The dense stream alone goes through a half-block, which the pruned model lacks or has with other weights. */
   async throughDense(weights: HalfWeights): Promise<void> {
     this.#dense ??= await this.pruned.fork(this.recall)
     await this.#dense.through(weights)
   }
 
-  /** All that both hold, by name. @param names also those of these that are not there yet */
+  /** All that both hold, by name. @param names opens what does not exist yet */
   async held(names: readonly string[] = []): Promise<Map<string, Activations>> {
     if (names.includes('dense')) this.#dense ??= await this.pruned.fork(this.recall)
     return heldBy({ pruned: this.pruned, dense: this.#dense }, names)

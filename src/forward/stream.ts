@@ -1,6 +1,5 @@
-// The stream: the hidden states [tokens, d] of many windows, in batches small enough for one run, and all that is done with it. Every loop
-// over windows is here: `read` and `change` go batch by batch, and the other verbs are made of them.
-
+// The stream: hidden states [tokens, d] of many windows, in batches small enough for one run. All loops over windows
+// are here: `read` and `change` go batch by batch, and the other verbs are made of them.
 import { asValues, copyRows, type Rows, type Values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type HalfBlock, hiddenWidth } from '../model/half-block.ts'
@@ -15,26 +14,25 @@ import { type Accumulator, dropOwn, weighted } from './observation.ts'
 import { type Branches, HalfBlockRunner, type PrunedOutput, type UpdateObserver } from './runner.ts'
 import { type HalfWeights, readHalves } from './weights.ts'
 
-/** Tokens that one run takes: enough for the matrix products to reach their speed, few enough to stay in little memory. */
+/** Tokens of a run: enough for fast products, few enough for little memory. */
 export const TOKENS_PER_RUN = 2048
 
-/** Rows that go through a mixture at once, so that each expert is read once for many batches; what is added to them takes as much again. */
+/** Bytes of rows that go through a mixture at a time: each expert is read for all. Their updates take as much. */
 export const MIXED_BYTES = 2 ** 28
 
-/** Windows of one length that go through together. Those that branch say how. */
+/** Windows of one length that go through together; `branches` for windows that branch. */
 export type StreamBatch = Batch & { readonly branches?: Branches }
 type Batches = readonly StreamBatch[]
-/** Gives the rows of a batch. */
 type Fill = (batch: StreamBatch, number: number) => Promise<Rows>
 
-/** The stream of the dense model beside the pruned one, batch by batch the same windows. */
+/** The stream of the dense model, with the same windows in each batch as the pruned one. */
 export interface DenseTarget {
   readonly stream: Stream
-  /** How much of what the pruned stream lacks each half-block is to make up for. */
+  /** How much of the difference to the dense stream each half-block makes up for, 0 to 1. */
   readonly alpha: number
 }
 
-/** Takes the rows of a batch through a half-block of the dense model by `forward`, or knows what comes of them. */
+/** Takes the rows of a batch through a half-block of the dense model by `forward`, or by stored results. */
 export type Recall = (half: HalfBlock, batch: Batch, x: Values<Floats>, forward: () => Promise<void>) => Promise<void>
 
 export class Stream {
@@ -43,7 +41,7 @@ export class Stream {
     readonly runner: HalfBlockRunner,
     readonly batches: Batches,
     readonly rows: Activations,
-    /** In a layer whose FFN goes beside attention: the rows that both read. */
+    /** The input of a layer whose FFN goes beside attention. */
     private shared?: Activations,
     readonly recall?: Recall,
   ) {}
@@ -57,7 +55,7 @@ export class Stream {
     return this.batches.reduce((sum, { tokens }) => sum + tokens, 0)
   }
 
-  /** The same stream again: from here on the two go their own ways. */
+  /** A copy, which goes its own way from here on. */
   async fork(recall?: Recall): Promise<Stream> {
     const { context, runner, batches, rows, shared } = this
     const copy = (of: Activations) => filled(context, batches, of.width, batch => of.at(batch))
@@ -69,19 +67,18 @@ export class Stream {
     return this.rows.load({ windows: 1, start: 0, tokens: this.tokens })
   }
 
-  /** What it holds: its rows and, between the halves of a layer that reads them beside each other, those. @param shared opens them */
+  /** Its rows and, between parallel half-blocks, the input of both. @param shared opens the latter */
   async held(shared = false): Promise<readonly Activations[]> {
     if (shared) this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
     return this.shared ? [this.rows, this.shared] : [this.rows]
   }
 
-  /** Gives its memory or file back. */
   async close(): Promise<void> {
     await this.shared?.close()
     await this.rows.close()
   }
 
-  /** Shows each batch's rows, where they are. They may be used until those of the next are asked for. */
+  /** Shows the rows of each batch, which are valid until the next batch. */
   async read(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
     for (const batch of this.batches) {
       this.context.signal?.throwIfAborted()
@@ -89,7 +86,7 @@ export class Stream {
     }
   }
 
-  /** As `read`, and keeps what `visit` makes of the rows. */
+  /** As `read`, and keeps changes of the rows. */
   change(visit: (x: Values<Floats>, batch: StreamBatch) => Promise<void>): Promise<void> {
     return this.read(async (x, batch) => {
       await visit(x, batch)
@@ -97,7 +94,7 @@ export class Stream {
     })
   }
 
-  /** The rows of a batch that a half-block reads. @param x those of the stream, which are kept for an FFN that goes beside attention */
+  /** The input of a half-block. @param x the stream's rows, which are kept for an FFN beside attention */
   async readBy<R extends Rows>({ half }: HalfWeights, x: R, batch: StreamBatch): Promise<R | Values<Floats>> {
     if (!half.parallel) return x
     this.shared ??= await this.context.pool.open(this.batches, this.rows.width)
@@ -107,7 +104,7 @@ export class Stream {
     return x
   }
 
-  /** Goes through a half-block that nothing is removed from. @param seen of a mixture, as of `mix` */
+  /** Goes through a whole half-block. @param seen gets updates of experts */
   async through(weights: HalfWeights, seen?: UpdateObserver): Promise<void> {
     if (!weights.experts || this.recall) return this.change((x, batch) => this.#forward(weights, x, batch))
     const { batches, rows, context, runner } = this
@@ -127,7 +124,7 @@ export class Stream {
     await (this.recall ? this.recall(weights.half, batch, x, forward) : forward())
   }
 
-  /** Goes through a half-block with a pruned output layer, `H` being computed on the way. */
+  /** Goes through a half-block with a pruned output layer. */
   throughPruned(weights: HalfWeights, pruned: PrunedOutput): Promise<void> {
     return this.change(async (x, batch) => {
       const h = this.runner.graphs.array([hiddenWidth(weights.half), batch.tokens])
@@ -138,8 +135,9 @@ export class Stream {
   }
 
   /**
-   * Computes `H` once, for accumulators and for `advance`, which must follow, or `close` of the result. The stream itself stays where it is.
-   * @param dense goes through its own half-block on the way, as the dense model has it
+   * Computes `H` once, for accumulators and for `advance`, which must follow, or `close` of the result. The stream
+   * stays where it is.
+   * @param dense goes through the dense model's half-block on the way
    */
   async observe(
     weights: HalfWeights,
@@ -172,7 +170,7 @@ export class Stream {
     await hidden.close()
   }
 
-  /** Goes through all layers, the weights of two half-blocks in memory at a time. Yields each layer's number when done. */
+  /** Goes through all layers, with the weights of two half-blocks in memory. Yields each layer's number when done. */
   async *throughLayers(model: Model): AsyncGenerator<number, void> {
     for await (const weights of readHalves(model, model.architecture.halves)) {
       await this.through(weights)
@@ -192,7 +190,7 @@ export class Stream {
   }
 }
 
-/** What streams hold, by name. @param names also those of these that are not there yet */
+/** What streams hold, by name. @param names opens what does not exist yet */
 export async function heldBy(streams: Readonly<Record<string, Stream | undefined>>, names: readonly string[]) {
   const held = new Map<string, Activations>()
   for (const [name, stream] of Object.entries(streams))
@@ -210,7 +208,7 @@ async function filled({ pool, engine }: Context, batches: Batches, width: number
   return rows
 }
 
-/** A stream of embedded windows of equal length: of this rank's share of them. */
+/** A stream of this rank's share of windows of equal length. */
 export async function embedWindows(
   context: Context,
   model: Model,

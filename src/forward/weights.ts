@@ -1,5 +1,4 @@
-// The weights of half-blocks, read as they are wanted.
-
+// The weights of half-blocks, read one at a time.
 import { constant, type Values } from '../engine/engine.ts'
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../engine/linalg/scatter.ts'
 import type { Floats } from '../formats/tensors.ts'
@@ -27,20 +26,20 @@ export interface LinearWeights {
   readonly bias?: Floats
 }
 
-/** The weights of one half-block. Values have `headSize` channels in every head. */
+/** The weights of a half-block, with `headSize` value channels in every head. */
 export interface HalfWeights {
   readonly half: HalfBlock
-  /** Feeds of its graphs. */
+  /** Feeds of graphs. */
   readonly norms: Partial<Record<NormRole, Readonly<Record<string, Values<Floats>>>>>
   readonly inputs: readonly LinearWeights[]
   readonly output: LinearWeights
-  /** Of a mixture, whose own `inputs` and `output` are empty. */
+  /** The experts of a mixture, whose own `inputs` and `output` are empty. */
   readonly experts?: ExpertWeights
 }
 
 export interface ExpertWeights {
   readonly router: LinearWeights // [experts, d]
-  /** One expert as an FFN of its own. Read when asked for: all of a layer would not fit the memory. */
+  /** Reads one expert as an FFN: all experts of a layer may not fit the memory. */
   readonly read: (expert: number) => Promise<HalfWeights>
 }
 
@@ -56,7 +55,7 @@ export async function readWhole(model: Model, half: HalfBlock): Promise<HalfWeig
   return { ...weights, experts: { ...experts, read: async e => all[e] } }
 }
 
-/** Reads the weights as they are stored; what comes of it decodes them. @param given norms that have been read */
+/** Reads stored weights. @returns a function that decodes them @param given norms, if they have been read */
 async function fetchHalf(model: Model, half: HalfBlock, given?: HalfWeights['norms']): Promise<() => HalfWeights> {
   const linear = async ({ name, bias: hasBias }: Linear): Promise<() => LinearWeights> => {
     const weight = await fetchWeights(model, `${name}.weight`)
@@ -89,7 +88,7 @@ async function readNorms(model: Model, half: HalfBlock): Promise<HalfWeights['no
   return norms
 }
 
-/** The layers whose rows lie in a stored tensor, one after another or in this order: views. */
+/** Views on the layers whose rows lie in a stored tensor, one after another or in this order. */
 function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[], order?: Int32Array): LinearWeights[] {
   const rows = layers.map(({ out }) => out)
   const split = (all: Floats, width: number) => splitRows(order ? pickRows(all, order, width) : all, rows, width)
@@ -97,22 +96,22 @@ function sliced({ weight, bias }: LinearWeights, layers: readonly Linear[], orde
   return split(weight, layers[0].in).map((part, i) => ({ weight: part, bias: biases?.[i] }))
 }
 
-/** The weights of half-blocks, one after the other. While the caller works with one the next is read and, where it is dense, not decoded yet. */
+/** The weights of half-blocks, in turn. While the caller works with one, the next is read, not decoded. */
 export async function* readHalves(model: Model, halves: readonly HalfBlock[]): AsyncGenerator<HalfWeights, undefined> {
   const fetch = (i: number) => {
     const fetching = i < halves.length ? fetchHalf(model, halves[i]) : undefined
-    fetching?.catch(() => {}) // thrown where it is waited for
+    fetching?.catch(() => {}) // thrown where somebody waits for it
     return fetching
   }
   let next = fetch(0)
   for (let i = 0; next; i++) {
     const weights = (await next)()
-    next = fetch(i + 1) // and what was decoded goes
+    next = fetch(i + 1)
     yield weights
   }
 }
 
-/** Feeds of a norm that graphs call `role`; ones and zeros where the model's norms have no weights. */
+/** Feeds of the norm `role` of graphs: ones and zeros where the norm has no weights. */
 export async function readNorm(model: Model, norm: Norm, role: string): Promise<Record<string, Values<Floats>>> {
   const stored = normTensors(norm)
   const read = async (i: number) =>
@@ -126,8 +125,8 @@ export async function readNorm(model: Model, norm: Norm, role: string): Promise<
 }
 
 /**
- * Attention weights with `headSize` value channels in every head; the same object where that is so already. Compact checkpoints store fewer,
- * and the attention operator wants as many: a channel of zeros adds nothing to the output.
+ * Attention weights with `headSize` value channels in every head, as the attention operator wants. Compact checkpoints
+ * store fewer: channels of zeros add nothing to the output.
  */
 function withAllValues(half: AttentionHalf, weights: HalfWeights): HalfWeights {
   const { kvHeads, headSize, values } = half

@@ -1,25 +1,26 @@
-// Attention's hidden activations are `H = concat of heads` [tokens, h·e]: the input of o_proj. One attention in several dialects, which say what
-// operators it is made of: the engine names that in which it is fastest and right (engine/), an exported decoder has one of its own.
+// Attention's hidden activations `H = concat of heads` [tokens, h·e] are the input of o_proj. Attention is stated once,
+// and made of different operators: the engine names those that are right and fastest on it, an exported decoder brings
+// its own.
 //   operator   ONNX Runtime's GroupQueryAttention: rotary positions, causality, grouped queries and the KV cache in one
 //   blocks     causal windows of one length in blocks of queries, each by ONNX's Attention
 //   products   the same of products and softmax
-//   caller     what the caller makes of q, k and v: an exported decoder's, with its cache (write/onnx/cached-attention.ts)
+//   caller     made by the caller from q, k and v: an exported decoder's with cache (write/onnx/cached-attention.ts)
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { AttentionHalf, Norm } from '../model/half-block.ts'
 import { byBlocks, byProducts, type Special } from './causal-attention.ts'
 import type { Layers } from './layers.ts'
 
-/** What a graph is for: any whole windows, some with a KV cache, or that branch (evaluate/branches.ts); whole windows of one length; a decoder. */
+/** The windows of a graph: any, also with KV cache or branches (evaluate/branches.ts); of one length; a decoder's. */
 export type AttentionForm =
   | { readonly by: 'operator'; readonly with?: Special }
   | { readonly by: 'blocks'; readonly length: number }
   | { readonly by: 'products'; readonly length: number; readonly windows: number; readonly with?: Special }
   | { readonly by: 'caller'; readonly attend: (qkv: readonly Value[]) => Value }
 
-/** GroupQueryAttention with rotary positions wants head sizes that are multiples of this; others are padded with zeros inside the graph. */
+/** GroupQueryAttention with rotary positions wants multiples of this as head sizes: graphs pad others with zeros. */
 const HEAD_MULTIPLE = 16
 
-/** Head size as the attention operator and the KV cache see it. */
+/** Head size in the attention operator and the KV cache. */
 export const paddedHeadSize = ({ headSize }: Pick<AttentionHalf, 'headSize'>): number =>
   Math.ceil(headSize / HEAD_MULTIPLE) * HEAD_MULTIPLE
 
@@ -56,10 +57,11 @@ export function attentionHidden(
 }
 
 /**
- * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token, `total` =
- * positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value` [windows, k, positions, e],
- * read and written in place. With `branches` also `bias` [windows, 1, length, length], which is added to the scores, and for rotary models
- * `places` [windows, length], the position of each token in its own sequence.
+ * Adds `H` [n, h·e]. Inputs: `shape` = [windows, length, -1], `past` [windows] = position of each window's last token,
+ * `total` = positions in all, `cos` and `sin` [positions, e/2] for rotary models. With a `cache` also `key` and `value`
+ * [windows, k, positions, e], read and written in place. With `branches` also `bias` [windows, 1, length, length],
+ * which is added to the scores, and for rotary models `places` [windows, length], the position of each token in its own
+ * sequence.
  */
 function byOperator(
   g: Graph,
@@ -75,7 +77,7 @@ function byOperator(
     g.op('Reshape', [padHeads(g, y, i === 0 ? heads : kvHeads, headSize, width), shape]),
   )
   const cache = special === 'cache'
-  // The attention operator turns by the place in the window, and branches have places of their own: these are turned before it.
+  // The attention operator turns by the place in the window. Branches have other places, and are turned before.
   const turned = special === 'branches' && rotary.length > 0
   const positions = turned ? g.input('places', 'int64', ['windows', 'length']) : ''
   const turn = (y: Value) => (turned ? g.op('com.microsoft.RotaryEmbedding', [y, positions, ...rotary]) : y)
@@ -101,20 +103,20 @@ function byOperator(
   return trimHeads(g, rows, heads, headSize, width)
 }
 
-/** The norm of each `norm.size` of `y` [n, width] by themselves: of a head, or of all (OLMo 2). */
+/** The norm of each `norm.size` columns of `y` [n, width]: of a head, or of all (OLMo 2). */
 function perHead(g: Graph, y: Value, width: number, norm: Norm, layers: Layers): Value {
   const rows = g.op('Reshape', [y, g.constant('int64', [-1, norm.size])])
   return g.op('Reshape', [layers.norm(rows, norm), g.constant('int64', [-1, width])])
 }
 
-/** The channels of each head in the order in which they are turned. */
+/** The channels of each head in the order of rotary pairs. */
 function inPairs(g: Graph, { rope, headSize }: AttentionHalf, x: Value, heads: number): Value {
   if (!rope?.order) return x
   const columns = Array.from({ length: heads }, (_, head) => rope.order!.map(channel => head * headSize + channel))
   return g.op('Gather', [x, g.constant('int64', columns.flat())], { axis: 1 })
 }
 
-/** [n, heads·e] → [n, heads·width]: zeros after each half of each head, so that rotary pairs (i, i + e/2) stay pairs. */
+/** [n, heads·e] → [n, heads·width], with zeros after each half of a head: rotary pairs (i, i + e/2) stay pairs. */
 function padHeads(g: Graph, x: Value, heads: number, e: number, width: number): Value {
   if (e === width) return x
   const halves = g.op('Reshape', [x, g.constant('int64', [-1, heads * 2, e / 2])])
@@ -130,7 +132,7 @@ function trimHeads(g: Graph, x: Value, heads: number, e: number, width: number):
   return g.op('Reshape', [kept, g.constant('int64', [-1, heads * e])])
 }
 
-/** Rotary tables `cos` and `sin` [positions, width/2] of frequencies, rounded as transformers rounds: angles and values are float32. */
+/** Rotary tables `cos` and `sin` [positions, width/2], with angles and values in float32 as in transformers. */
 export function rotaryTables(
   half: AttentionHalf,
   inverseFrequencies: Float64Array,

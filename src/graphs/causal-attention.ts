@@ -1,22 +1,23 @@
-// Causal attention of whole windows, in blocks of queries, each with the keys up to its last: the scores beyond are half of all, and no
-// operator of ONNX Runtime leaves them out where a processor's cache is large (bench/log.md). Where tokens see the last ones only, the keys
-// before those of a block's first query are left out, too.
+// Causal attention of whole windows, in blocks of queries, each with the keys up to its last: the scores beyond are
+// half of all, and no operator of ONNX Runtime leaves them out where a processor's cache is large (bench/log.md). Where
+// tokens see the last ones only, the keys before those of a block's first query are left out, too.
 import type { Graph, Value } from '../formats/onnx.ts'
 import { type AttentionHalf, groupSize, hiddenWidth } from '../model/half-block.ts'
 
-/** What windows may have beside their tokens. */
+/** What windows may have besides tokens. */
 export type Special = 'cache' | 'branches'
 
-/** Queries of a block. */
+/** Queries in a block. */
 const BLOCK = 128
-/** Added to the scores of keys that are not seen: its exponential is 0 beside any other score. */
+/** A term of the scores of unseen keys: its exponential is 0 beside any other score. */
 const MASKED = -30000
 
-/** Whether windows of this length are faster in blocks on ONNX Runtime: longer ones have more scores in a block than a cache holds. */
+/** Whether blocks are faster on ONNX Runtime: longer windows have more scores in a block than a cache holds. */
 export const fitBlocks = (length: number): boolean => length % BLOCK === 0 && length > BLOCK && length <= 1024
 
 /**
- * Adds `H` [n, h·e], or `Hᵀ`, from `q` [n, h·e], `k` and `v` [n, k·e], heads side by side, each block by ONNX Runtime's operator.
+ * Adds `H` [n, h·e], or `Hᵀ`, from `q` [n, h·e], `k` and `v` [n, k·e], heads side by side, each block by ONNX Runtime's
+ * operator.
  * @param rotary `cos` and `sin` [positions, e/2 or more], or none where the model does not turn queries and keys
  */
 export function byBlocks(
@@ -83,7 +84,7 @@ export function byProducts(
     const mask = unseen(g, half, cache ? cache.keys : range(g, first, to), places(from, to))
     const added = bias ? perGroup(g.op('Add', [seen(asking(bias, 2), 3), mask]), to - from, to - first) : mask
     const scores = capped(g, half, g.op('MatMul', [asking(grouped, 2), seen(keys, 3)]))
-    const weights = g.op('Softmax', [g.op('Add', [scores, added])], { axis: -1 }) // [all, queries, to − from, keys seen]
+    const weights = g.op('Softmax', [g.op('Add', [scores, added])], { axis: -1 }) // [all, queries, to − from, keys]
     return g.op('MatMul', [weights, seen(values, 2)])
   })
   const apart = g.op('Reshape', [h, ints(g, windows, groups, queries, length, width)])
@@ -91,12 +92,12 @@ export function byProducts(
   return g.op('Reshape', [transposed, order ? ints(g, hiddenWidth(half), -1) : ints(g, -1, hiddenWidth(half))])
 }
 
-/** Adds the positions of a cache, those of the new tokens, and what lies there: after the old ones the new ones, and then any of these, unseen. */
+/** Adds positions of a cache and of new tokens, and keys or values there: old, new, and then any, unseen. */
 function openCache(g: Graph, { kvHeads, headSize }: AttentionHalf, windows: number, length: number) {
   const [first, keys] = [g.input('first', 'int32', [1]), g.input('keys', 'int32', ['positions'])]
   const isOld = g.op('Greater', [first, column(g, keys)])
   const shape = [windows, kvHeads, 'positions', headSize]
-  /** By position, of the new ones. */
+  /** The new token at each position. */
   const tokens = () => {
     const since = g.op('Sub', [keys, first])
     const outside = ['Less', 'Greater'].map((is, i) => g.op(is, [since, g.constant('int32', i * (length - 1))]))
@@ -119,18 +120,18 @@ const range = (g: Graph, from: number, to: number): Value => g.constant('int32',
 
 const column = (g: Graph, x: Value): Value => g.op('Reshape', [x, ints(g, -1, 1)])
 
-/** The rows and columns of the rotary tables that are used: [.., e/2]. */
+/** The used rows and columns of the rotary tables: [.., e/2]. */
 const tablesOf = (g: Graph, { headSize }: AttentionHalf, places: Value, rotary: readonly Value[]): Value[] =>
   rotary.map(table => g.op('Gather', [slice(g, table, 0, headSize / 2, 1), places], { axis: 0 }))
 
 interface Block {
   readonly from: number
   readonly to: number
-  /** The first key that one of its queries sees. */
+  /** The first key that a query of the block sees. */
   readonly first: number
 }
 
-/** Joins along `axis` what `block` adds for the queries from `from` to `to`. */
+/** Joins blocks of queries along `axis`. */
 function eachBlock(
   g: Graph,
   { window = Infinity }: AttentionHalf,
@@ -144,7 +145,7 @@ function eachBlock(
   return blocks.length > 1 ? g.op('Concat', blocks, { axis }) : blocks[0]
 }
 
-/** What is added to the scores [m, n] of queries at m places by n keys: of those that come later, and of those before a query's window. */
+/** The term of scores [m, n] for m places of queries and n keys that hides keys after a query and before its window. */
 function unseen(g: Graph, { window }: AttentionHalf, keys: Value, places: Value): Value {
   const after = (place: Value, ...ifSo: readonly number[]) =>
     g.op('Where', [g.op('Greater', [keys, column(g, place)]), ...ifSo.map(value => g.constant('float32', value))])
@@ -152,7 +153,7 @@ function unseen(g: Graph, { window }: AttentionHalf, keys: Value, places: Value)
   return window ? g.op('Add', [later, after(g.op('Sub', [places, g.constant('int32', window)]), 0, MASKED)]) : later
 }
 
-/** Scores, none beyond the cap. */
+/** Scores, bounded by the cap. */
 export function capped(
   g: Graph,
   { cap }: AttentionHalf,

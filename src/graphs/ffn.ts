@@ -1,15 +1,15 @@
-// The FFN's hidden activations are `H = act(gate(x)) · up(x)` or `act(fc1(x))` [tokens, f]: the input of down_proj.
+// The FFN's hidden activations `H = act(gate(x)) · up(x)` or `act(fc1(x))` [tokens, f] are the input of down_proj.
 import { Graph, type Value } from '../formats/onnx.ts'
 import { type Activation, type Experts, type FfnHalf, type HalfBlock, hiddenSize } from '../model/half-block.ts'
 import { inputNorm, type Layers, linear } from './layers.ts'
 
-/** Adds `H`, or `Hᵀ` where the layers give that. @param x normed */
+/** Adds `H`, or `Hᵀ` where layers are transposed. @param x normed */
 export function ffnHidden(g: Graph, half: FfnHalf, x: Value, layers: Layers): Value {
   const [first, ...others] = layers.inputs(x, half)
   return others.reduce((product, y) => g.op('Mul', [product, y]), activate(g, first, half.activation))
 }
 
-/** Graph of the gates [n, experts] of the rows of `x` [n, d], those of all experts. */
+/** Graph of the gates [n, experts] of the rows of `x` [n, d]. */
 export function gatesGraph(half: HalfBlock, { router }: Experts): Graph {
   const g = new Graph('gates')
   const x = g.input('x', 'float32', ['n', hiddenSize(half)])

@@ -1,12 +1,13 @@
-// A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then the norm where the model normalises after the sum.
-// What `hidden` is comes from attention.ts and ffn.ts; the export to ONNX composes the same (write/onnx/decoder.ts).
+// A half-block as a graph: `y = x + updateScale · after(W_out · hidden(before(x)))`, then a norm where the model
+// normalises the sum. `hidden` comes from attention.ts and ffn.ts; the export to ONNX composes the same
+// (write/onnx/decoder.ts).
 import { Graph, type Value } from '../formats/onnx.ts'
 import { type HalfBlock, hiddenSize, hiddenWidth, isBeside } from '../model/half-block.ts'
 import { type AttentionForm, attentionHidden } from './attention.ts'
 import { ffnHidden } from './ffn.ts'
 import { inputLayers, type Layers, linear } from './layers.ts'
 
-/** What attention needs to know beside the half-block; FFNs need nothing. */
+/** What attention needs besides the half-block; undefined for FFNs. */
 export type Form = AttentionForm | undefined
 
 /** Adds `H`, or `Hᵀ`, from the stream `x` [n, d]. */
@@ -15,7 +16,7 @@ function hidden(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form,
   return half.kind === 'ffn' ? ffnHidden(g, half, from, layers) : attentionHidden(g, half, from, layers, form!, order)
 }
 
-/** The new stream, from what the output layer adds to it. */
+/** Adds the new stream, from the output layer's result. */
 function residual(g: Graph, { norms, updateScale }: HalfBlock, x: Value, output: Value, layers: Layers): Value {
   const { after, afterSum } = norms
   const update = after ? layers.norm(output, after) : output
@@ -23,7 +24,7 @@ function residual(g: Graph, { norms, updateScale }: HalfBlock, x: Value, output:
   return afterSum ? layers.norm(y, afterSum) : y
 }
 
-/** Adds the new stream [n, d] from `x` [n, d]. @param read what the half-block reads */
+/** Adds the new stream [n, d] from `x` [n, d]. @param read the half-block's input */
 export function halfBlock(g: Graph, half: HalfBlock, x: Value, layers: Layers, form: Form, read = x): Value {
   return residual(g, half, x, layers.linear(hidden(g, half, read, layers, form), half.output), layers)
 }
@@ -38,7 +39,7 @@ export function hiddenGraph(half: HalfBlock, form: Form): Graph {
   return g
 }
 
-/** Graph of the new stream `y` [n, d] from `x` [n, d] and, where the half-block does not read that, `read`. */
+/** Graph of the new stream `y` [n, d] from `x` [n, d] and, where it is another, the half-block's input `read`. */
 export function halfBlockGraph(half: HalfBlock, form: Form): Graph {
   const g = new Graph(half.kind)
   const shape = ['n', hiddenSize(half)]
@@ -49,14 +50,15 @@ export function halfBlockGraph(half: HalfBlock, form: Form): Graph {
 }
 
 /**
- * Graph of the new stream from `x` [n, d], `h` = Hᵀ [f, n], `kept` [m] = the rows of Hᵀ that stay, and the inputs of the layer `out`.
- * `y` may overwrite `x`.
+ * Graph of the new stream from `x` [n, d], `h` = Hᵀ [f, n], the rows `kept` [m] of Hᵀ that stay, and the weights of
+ * `out`. `y` may overwrite `x`.
  */
 export function residualGraph(half: HalfBlock, bias: boolean): Graph {
   const g = new Graph('residual')
   const d = hiddenSize(half)
   const x = g.input('x', 'float32', ['n', d])
-  const h = g.op('Gather', [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int32', ['m'])], { axis: 0 }) // [m, n]
+  const inputs = [g.input('h', 'float32', ['f', 'n']), g.input('kept', 'int32', ['m'])]
+  const h = g.op('Gather', inputs, { axis: 0 }) // [m, n]
   const rows = g.op('Transpose', [h], { perm: [1, 0] }) // the runtime makes it a part of a Gemm
   const update = linear(g, rows, 'out', [d, 'm'], bias) // [n, d]
   g.output('y', residual(g, half, x, update, inputLayers(g, half)), 'float32', ['n', d])

@@ -1,9 +1,9 @@
-// After the last layer: final norm, projection, head, and what is read off the logits.
+// After the last layer: final norm, projection and head, and measures of the logits.
 import { Graph } from '../formats/onnx.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { inputNorm } from './layers.ts'
 
-/** Graph of the logits [n, v] from the stream `x` [n, d] by rows `head` [v, e]; with an input `cold` = 1/temperature of the probabilities at that. */
+/** Graph of the logits [n, v] of `x` [n, d] by `head` [v, e]; of probabilities with an input `cold` = 1/temperature. */
 export function logitsGraph(a: Architecture, sampling: boolean): Graph {
   const g = new Graph('logits')
   let y = g.input('x', 'float32', ['n', a.hiddenSize])
@@ -26,7 +26,7 @@ export function lossGraph(): Graph {
   return g
 }
 
-/** Graph of `same` [n, 1]: 1 where `logits` and `others` find the same token most likely, or else 0. */
+/** Graph of `same` [n, 1]: 1 where `logits` and `others` have the same most likely token, or else 0. */
 export function agreementGraph(): Graph {
   const g = new Graph('agreement')
   const [p, q] = ['logits', 'others'].map(name =>

@@ -1,13 +1,13 @@
-// Linear layers and norms inside graphs. Graphs of our own engine take their weights as inputs, named by their role in the half-block, so that
-// layers that are alike share a session; an export has initializers (write/onnx/decoder.ts).
+// Linear layers and norms inside graphs. In graphs of the engine, weights are inputs named by their role in the
+// half-block, so that similar layers share a session; in an export they are initializers (write/onnx/decoder.ts).
 import type { Graph, Value } from '../formats/onnx.ts'
 import type { HalfBlock, Linear, Norm } from '../model/half-block.ts'
 
-/** What builders get the layers of a half-block from. */
+/** Builds the layers of a half-block in a graph. */
 export interface Layers {
-  /** `x Wᵀ + b` [n, out] of `x` [n, in], or that transposed. */
+  /** `x Wᵀ + b` [n, out] of `x` [n, in], or its transpose. */
   linear(x: Value, layer: Linear): Value
-  /** That of each input layer. */
+  /** `linear` of each input layer. */
   inputs(x: Value, half: HalfBlock): readonly Value[]
   norm(x: Value, norm: Norm): Value
   /** In the type of the activations. */
@@ -21,7 +21,7 @@ const roleOf = (half: HalfBlock, part: Linear | Norm): string => {
   return ofNorm ?? `in${half.inputs.indexOf(part as Linear)}`
 }
 
-/** Layers whose weights are inputs of the graph. The width of an FFN is symbolic, so that one session serves every width. */
+/** Layers whose weights are inputs. The width of an FFN is symbolic, so that one session serves every width. */
 export function inputLayers(g: Graph, half: HalfBlock, order?: 'transposed'): Layers {
   const ffn = half.kind === 'ffn'
   const ofRole = (x: Value, layer: Linear) => {
@@ -37,7 +37,7 @@ export function inputLayers(g: Graph, half: HalfBlock, order?: 'transposed'): La
   }
 }
 
-/** Adds `x Wᵀ + b` [n, out], or `W xᵀ + b` [out, n]. Its weights become the inputs `<name>.weight` [out, in] and `<name>.bias` [out]. */
+/** Adds `x Wᵀ + b` [n, out], or `W xᵀ + b` [out, n], with inputs `<name>.weight` [out, in] and `<name>.bias` [out]. */
 export function linear(
   g: Graph,
   x: Value,
@@ -53,15 +53,15 @@ export function linear(
   return g.op('Gemm', [weight, x, ...column], { transB: 1 })
 }
 
-/** Adds `norm(x)` over the last axis. Its weights become the inputs `<name>.weight` and, for LayerNorm, `<name>.bias`, of its size. */
+/** Adds `norm(x)` over the last axis, with inputs `<name>.weight` and, for LayerNorm, `<name>.bias`, of its size. */
 export function inputNorm(g: Graph, x: Value, norm: Norm, name: string): Value {
   const input = (part: string) => g.input(`${name}.${part}`, 'float32', [norm.size])
   if (norm.type === 'layer') return normalise(g, x, norm, [input('weight'), input('bias')])
-  // ONNX Runtime's own name for RMSNormalization, which other makers of kernels know, too.
+  // ONNX Runtime's name for RMSNormalization, which other makers of kernels know, too.
   return g.op('SimplifiedLayerNormalization', [x, input('weight')], attributes(norm))
 }
 
-/** Adds `norm(x)` with weights that are there: [weight], or [weight, bias] for LayerNorm. In standard ONNX, as models are exported with it. */
+/** Adds `norm(x)` in standard ONNX, for exports. @param weights [weight], or [weight, bias] for LayerNorm */
 export function normalise(g: Graph, x: Value, norm: Norm, weights: readonly Value[]): Value {
   return g.op(norm.type === 'rms' ? 'RMSNormalization' : 'LayerNormalization', [x, ...weights], attributes(norm))
 }

@@ -1,8 +1,7 @@
-// Gradients of what the forward pass runs. The runner of half-blocks and the head make graphs and feeds as always (src/forward); the engine that
-// they have here runs, in place of each graph, the one that differentiate.ts makes of it. So there is no second copy of either.
-// Of a mixture of experts y = x + Σ γ f(x) each expert is an FFN of its own, and the gates γ have the gradients ⟨dy, f(x)⟩.
-// Attention is of products here: the other dialects have operators of ONNX Runtime that have no rules (graphs/attention.ts).
-
+// Gradients of the forward pass. The runner of half-blocks and the head make graphs and feeds as always (src/forward),
+// but their engine runs the derivative of each graph (differentiate.ts), so that there is no second copy of either. In
+// a mixture y = x + Σ γ f(x) each expert is an FFN, and the gates γ have the gradients ⟨dy, f(x)⟩. Attention is made of
+// products: operators of other dialects have no rules (graphs/attention.ts).
 import {
   asValues,
   type Engine,
@@ -34,11 +33,11 @@ import {
 } from '../model/half-block.ts'
 import { differentiate } from './differentiate.ts'
 
-/** Gradients of the weights of a half-block, as those lie in it. Norms are left out where nobody asked for theirs. */
+/** Gradients of the weights of a half-block; of norms only on request. */
 export interface HalfGradients<T = Floats> extends Pick<HalfWeights, 'norms'> {
   readonly inputs: readonly LinearGradients<T>[]
   readonly output: LinearGradients<T>
-  /** Of a mixture, whose own `inputs` and `output` are empty. `norms` of each are those of the mixture. */
+  /** Of a mixture, whose own `inputs` and `output` are empty. All experts share its `norms`. */
   readonly experts?: { readonly router: T; readonly of: readonly HalfGradients<T>[] }
 }
 
@@ -47,16 +46,16 @@ interface LinearGradients<T> {
   readonly bias?: T
 }
 
-/** Where they add up. */
+/** Sums of gradients. */
 export type GradientSums = HalfGradients<Values<Floats>>
 
-/** What is to be known of a graph. */
+/** The gradients that a graph is to compute. */
 interface Asked {
   /** Gradient of its output, in its shape. */
   readonly dy: Values<Floats>
-  /** By the names of inputs, in their shapes: where gradients go. */
+  /** Gradients to write, by names of inputs, in their shapes. */
   readonly put: Readonly<Record<string, Values<Floats>>>
-  /** The same: what gradients are added to. */
+  /** Sums to add gradients to, likewise. */
   readonly add: Readonly<Record<string, Values<Floats>>>
 }
 
@@ -87,7 +86,7 @@ export function zeroGradients({ array }: Engine, weights: HalfWeights, withNorms
   }
 }
 
-/** Brings them here. */
+/** Brings sums into this machine's memory. */
 export async function summed({ norms, inputs, output, experts }: GradientSums): Promise<HalfGradients> {
   for (const feeds of Object.values(norms)) for (const of of Object.values(feeds)) await hostOf(of)
   const layer = async ({ weight, bias }: LinearGradients<Values<Floats>>) => ({
@@ -104,7 +103,7 @@ export async function summed({ norms, inputs, output, experts }: GradientSums): 
   }
 }
 
-/** By the names that graphs have for the weights (graphs/layers.ts). */
+/** By the names of weights in graphs (graphs/layers.ts). */
 function named({ norms, inputs, output }: GradientSums): Record<string, Values<Floats>> {
   const layer = (name: string, { weight, bias }: LinearGradients<Values<Floats>>) => ({
     [`${name}.weight`]: weight,
@@ -141,8 +140,8 @@ export class BackwardRunner {
   }
 
   /**
-   * From the gradient of what a half-block gives to that of what it takes: `dx` [tokens, d] of the stream before it, and `dread` of the rows
-   * that it reads, where those are others. Adds the gradients of its weights to `sums`, where these are given.
+   * From the gradient of the stream after a half-block to `dx` [tokens, d] of the stream before it, and `dread` of its
+   * input where that is another. Adds gradients of weights to `sums`, if given.
    * @param x the stream before it [tokens, d] of `windows` windows @param dy of the stream after it [tokens, d]
    */
   async back(
@@ -163,7 +162,7 @@ export class BackwardRunner {
     return { dx, dread }
   }
 
-  /** One expert after the other, and the gates. Where tokens go is held as it is: that has no gradient. */
+  /** One expert after the other, and the gates. The routes have no gradient. */
   async #mixture(w: HalfWeights, x: Floats, dy: Floats, sums: GradientSums | undefined): Promise<Floats> {
     const { experts } = w.half as FfnHalf
     const [d, count] = [hiddenSize(w.half), experts!.router.out]
@@ -234,7 +233,7 @@ export async function backThroughHead(head: Head, x: Values<Floats>, dy: Values<
   return dx
 }
 
-/** Runs, in place of a graph with one output, that of its gradients; the output stays as it is. @param asked of an output of this shape */
+/** Runs the gradients of a graph in its place; its output is not written. @param asked for an output of this shape */
 const gradientRun =
   (engine: Engine, asked: (shape: readonly number[]) => Asked | Promise<Asked>): Run =>
   async (key, build, feeds, outputs) => {

@@ -1,5 +1,6 @@
-// Reverse-mode differentiation of a graph (formats/onnx.ts), in the same graph: from the gradient of its output to those of its inputs, node by
-// node backwards, each by the rule of its operator (rules.ts). What src/graphs describes once, forwards, has its gradients by this alone.
+// Reverse-mode differentiation of a graph (formats/onnx.ts), in the same graph: from the gradient of its output to
+// gradients of its inputs, node by node backwards, by the rules of operators (rules.ts). src/graphs states only the
+// forward pass.
 // Source: Griewank & Walther, Evaluating Derivatives, section 3.2.
 import type { Graph, GraphNode, Value } from '../formats/onnx.ts'
 import { noGradient, RULES, type Step } from './rules.ts'
@@ -8,7 +9,7 @@ import { shapesOf } from './shapes.ts'
 /**
  * Adds the gradients of the values `wrt` to a graph.
  * @param dOutput the gradient of `output`, in its shape @param wrt inputs of the graph in float32
- * @returns each by its value; those that the output does not depend on are left out
+ * @returns gradients by value, without values that the output does not depend on
  * @throws Error for an operator without a rule on the way from `wrt` to `output`, naming it
  */
 export function differentiate(g: Graph, output: Value, dOutput: Value, wrt: readonly Value[]): Map<Value, Value> {

@@ -1,7 +1,9 @@
-// Gradients of a whole model in the memory of one half-block: the forward pass keeps the stream at the borders of half-blocks (in a scratch file
-// where memory is little), and the way back, from the last to the first, computes each half-block once more, gradients of its weights with it.
+// Gradients of a whole model in the memory of one half-block: the forward pass keeps the stream before each half-block
+// (in a scratch file where memory is short), and the way back computes each half-block once more, with the gradients of
+// its weights.
 // Source: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, with the half-blocks as its segments.
-// Of parallel halves y = x + attention(x) + ffn(x) both read x: the gradient that comes from the FFN's reading waits for that of attention.
+// Parallel halves y = x + attention(x) + ffn(x) both read x: the gradient through the FFN waits for the gradient
+// through attention.
 import { copyRows, hostOf, type Precision } from '../engine/engine.ts'
 import { addTo } from '../engine/linalg/sums.ts'
 import type { Context } from '../forward/context.ts'
@@ -29,8 +31,8 @@ export interface GradientOptions {
 
 /**
  * Mean loss of the tokens of `windows`, which have one length, and its gradients; zeros where there are no windows.
- * @param visit gets the gradients of each half-block that is wanted, from the last to the first, where they are, with its weights, which it may
- * change
+ * @param visit gets the gradients of each half-block that is wanted, from the last to the first, where they are, with
+ * its weights, which it may change
  */
 export async function gradients(
   context: Context,
@@ -74,7 +76,7 @@ export async function gradients(
     dx.drop?.()
   })
   const backward = new BackwardRunner(engine, length, products)
-  let beside: Activations | undefined // the gradient by what the FFN of a layer reads, until that of its attention is there
+  let beside: Activations | undefined // the gradient through a parallel FFN
   for await (const half of weights(halves.toReversed())) {
     const border = borders.pop()!
     const waiting = isBeside(half.half) ? await pool.open(batches, d) : undefined

@@ -1,7 +1,7 @@
-// Low-rank updates of linear layers, which are trained in the place of their weights: W = W₀ + s B A with A [r, in] and B [out, r]; biases stay.
-// Of the gradient by W come those by both:
+// Low-rank updates of linear layers, trained in the place of weights: W = W₀ + s B A with A [r, in] and B [out, r];
+// biases stay. Gradients:
 //   dA = s Bᵀ dW,  dB = s dW Aᵀ
-// A weight that is 0 stays 0, and its part of dW is nothing: so is what a padded layout has in the places of what was removed.
+// A weight that is 0 stays 0, and its part of dW counts as 0, as in a padded layout.
 // Source: Hu et al. 2021 (arXiv 2106.09685), section 4.1; first values as PEFT has them: B zeros, A uniform in ±1/√in.
 import { type Engine, type Values, values } from '../engine/engine.ts'
 import type { Linalg } from '../engine/linalg/linalg.ts'
@@ -12,17 +12,16 @@ import type { Linear } from '../model/half-block.ts'
 /** s = α / r: α is twice the rank. */
 export const SCALE = 2
 
-/** Of one linear layer. */
+/** The update of one linear layer. */
 export interface Update {
   readonly a: Floats // [r, in]
   readonly b: Floats // [out, r]
 }
 
-/** Numbers of the updates of these layers. */
 export const updateSize = (layers: readonly Linear[], rank: number): number =>
   layers.reduce((sum, { in: columns, out }) => sum + rank * (columns + out), 0)
 
-/** The updates of layers that lie one after another in `all`: views. */
+/** Views on the updates that lie one after another in `all`. */
 export function updatesOf(layers: readonly Linear[], rank: number, all: Floats): Update[] {
   let end = 0
   const take = (length: number): Floats => {

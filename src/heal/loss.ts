@@ -1,6 +1,7 @@
-// Losses in rows of logits, and their gradients on the way back to the stream. Their mean over N rows has the gradient (q − p) / N by the logits of
-// q = softmax(logits), where p is the wanted distribution: the dense model's (KL), or all on one token (cross entropy).
-// Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 − Σ_K p):
+// Losses in rows of logits, and their gradients on the way back to the stream. Their mean over N rows has the gradient
+// (q − p) / N by the logits of q = softmax(logits), where p is the wanted distribution: the dense model's (KL), or all
+// on one token (cross entropy). Of a distribution cut to its top k tokens K, with one bucket R for the rest (pR = 1 −
+// Σ_K p):
 //   KL = Σ_K p (log p − log q) + pR (log pR − log qR);  by the logits of K (q − p), of the others q (1 − pR / qR)
 import { asValues, type Engine, hostOf, type Rows, type Values, values } from '../engine/engine.ts'
 import { rowsOf } from '../engine/values.ts'
@@ -12,7 +13,8 @@ import { backThroughHead } from './backward.ts'
 import { differentiate } from './differentiate.ts'
 
 /**
- * Sum of the losses of the rows from `first` on (counted over all windows), times `weight`, from their logits [n, vocabulary].
+ * Sum of the losses of the rows from `first` on (counted over all windows), times `weight`, from their logits [n,
+ * vocabulary].
  * @param d where its gradient by the logits goes [n, vocabulary]
  */
 export type RowLoss = (first: number, logits: Rows, weight: number, d: Rows) => Promise<number>
@@ -83,7 +85,7 @@ export const crossEntropy =
     return lossAndGradient(engine, lossGraph, ['nll', 'logits'], feeds, weights, d)
   }
 
-/** Runs a graph whose output is a loss [n, 1], with its gradient by one of the inputs. @returns the sum of the losses times their weights */
+/** Runs a loss graph and its gradient by one input. @returns the weighted sum of losses */
 async function lossAndGradient(
   engine: Engine,
   graph: () => Graph,

@@ -1,7 +1,7 @@
-// The weights that healing changes, in float32, and what Adam keeps of each: half-block after half-block in memory, and beyond a budget in
-// scratch files. They lie as half-blocks compute with them (forward/weights.ts); `storedTensors` gives them as files have them. Where low-rank
-// updates are trained (lora.ts) these lie there, and weights are made of them and of those of the checkpoint as they pass by.
-
+// The weights that healing changes, in float32, and the state of Adam: half-block after half-block in memory, beyond a
+// budget in scratch files, in the shapes of forward/weights.ts; `storedTensors` gives the tensors of files. With
+// low-rank updates (lora.ts) only the updates are kept, and weights are made from them and the checkpoint when they are
+// read.
 import { randomNumbers } from '../base/random.ts'
 import { pick, pickRows, scatterRows } from '../engine/linalg/scatter.ts'
 import { type FloatDType, fromFloat32, toFloat32 } from '../formats/dtype.ts'
@@ -33,7 +33,6 @@ export interface LowRank {
   readonly seed: number
 }
 
-/** Of a mixture each expert. */
 export const trainedHalves = (halves: readonly HalfBlock[], train: Trains): HalfBlock[] =>
   halves.filter(({ kind }) => train !== 'ffn' || kind === 'ffn').flatMap(plainHalves)
 
@@ -50,7 +49,7 @@ const sizeOf = (half: HalfBlock, rank?: number): number =>
     ? updateSize(layersOf(half), rank)
     : layersOf(half).reduce((sum, { in: columns, out, bias }) => sum + out * (columns + (bias ? 1 : 0)), 0)
 
-/** Numbers that are trained of these half-blocks. @param rank of low-rank updates, where these are */
+/** Trained numbers of these half-blocks. @param rank of low-rank updates, if they are trained */
 export const trainedSize = (halves: readonly HalfBlock[], rank?: number): number =>
   halves.reduce((sum, half) => sum + sizeOf(half, rank), 0)
 
@@ -64,7 +63,7 @@ const arraysOf = ({ inputs, output }: Linears): Floats[] =>
 const namesOf = (half: HalfBlock): string[] =>
   linearsOf(half).flatMap(({ name, bias }) => (bias ? [`${name}.weight`, `${name}.bias`] : [`${name}.weight`]))
 
-/** The linear layers of a half-block that lie one after another in `all`: views. */
+/** Views on the linear layers of a half-block that lie one after another in `all`. */
 function viewed(half: HalfBlock, all: Floats): Linears {
   let end = 0
   const take = (length: number): Floats => {
@@ -80,7 +79,7 @@ function viewed(half: HalfBlock, all: Floats): Linears {
   return { inputs: layers.slice(0, -1), output: layers.at(-1)! }
 }
 
-/** The tensors of a half-block as they are stored: narrow, and several layers in one where it is so. */
+/** The tensors of a half-block as files have them: narrow, or with several layers in one. */
 export function storedTensors(half: HalfBlock, { inputs, output }: Linears): Map<string, Floats> {
   const found = new Map<string, Floats>()
   const values = half.kind === 'attention' ? firstValueRows(half) : undefined
@@ -130,7 +129,7 @@ export class TrainedWeights {
     }
   }
 
-  /** @param halves those that are trained @returns with their weights, as they are in the checkpoint, or updates that change nothing yet */
+  /** @param halves to train @returns also the weights of the checkpoint, or updates that change nothing yet */
   static async open(context: Context, model: Model, halves: readonly HalfBlock[], updates?: LowRank) {
     const trained = new TrainedWeights(context, model, halves, updates?.rank)
     const weights = await trained.room()
@@ -166,7 +165,7 @@ export class TrainedWeights {
     return this.#batches.get(keyOf(half))!
   }
 
-  /** Half-blocks with the weights that `values` has, and those of the checkpoint where these are not trained. @param change of each array */
+  /** Half-blocks with the weights of `values`, or of the checkpoint if not trained. @param change of each array */
   async *read(
     values: Activations,
     halves: readonly HalfBlock[],
@@ -201,7 +200,7 @@ export class TrainedWeights {
     return { half: wideHalf(half), norms, inputs, output: changed(linears.output) }
   }
 
-  /** What a half-block computes with, of its part of the values. */
+  /** The weights of a half-block, from its part of the values. */
   async #weights(half: HalfBlock, all: Floats): Promise<Linears & Pick<HalfWeights, 'norms'>> {
     const { rank, context } = this
     if (!rank) return { ...viewed(half, all), norms: this.#norms.get(keyOf(half))! }
@@ -216,7 +215,7 @@ export class TrainedWeights {
     return { norms, inputs, output: await linear(stored.output, updates.at(-1)!) }
   }
 
-  /** Keeps the gradients of a half-block, of all ranks. @param weights it, of `values` @param of used up @returns the sum of their squares */
+  /** Keeps the gradients of a half-block, over all ranks. @param of used up @returns the sum of their squares */
   async keep(gradients: Activations, values: Activations, weights: HalfWeights, of: GradientSums): Promise<number> {
     const { rank } = this
     if (of.experts) {
@@ -244,7 +243,7 @@ export class TrainedWeights {
     return squares
   }
 
-  /** Shows the same half-block of several of them at a time, and keeps what `visit` makes of those that it says. */
+  /** Shows each half-block of several arrays at a time, and keeps changes in `kept`. */
   async change<K extends string>(
     all: Readonly<Record<K, Activations>>,
     kept: readonly NoInfer<K>[],
@@ -261,7 +260,7 @@ export class TrainedWeights {
     }
   }
 
-  /** The model with the weights that `values` has. */
+  /** The model with the weights of `values`. */
   healed(values: Activations): Model {
     const { checkpoint, architecture } = this.model
     const { tensors } = checkpoint
@@ -296,7 +295,6 @@ export class TrainedWeights {
   }
 }
 
-/** Of a mixture that of its first expert. */
 const keyOf = ({ output }: HalfBlock): string => output.name
 
 /** One after another. */

@@ -1,9 +1,9 @@
-// One rule for each operator that graphs of half-blocks and heads are made of (src/graphs): the vector-Jacobian products of its inputs, made of
-// forward operators. Formulas by y = f(x) and dy = ∂L/∂y:
+// A rule for each operator in graphs of half-blocks and heads (src/graphs): the vector-Jacobian products of its inputs,
+// made of forward operators. With y = f(x) and dy = ∂L/∂y:
 //   Gemm      dA = α dy Bᵀ, dB = α Aᵀ dy, dC = Σ_rows dy
 //   Softmax   dx = y ∘ (dy − Σ dy ∘ y)
-//   norms     x̂ = (x − μ) r, r = 1/√(mean (x − μ)² + ε), μ = 0 for RMS: dx = r (g − mean g − x̂ mean(g ∘ x̂)) with g = γ ∘ dy, the mean of g for
-//             LayerNorm alone; dγ = Σ_rows dy ∘ x̂, dβ = Σ_rows dy
+//   norms     x̂ = (x − μ) r, r = 1/√(mean (x − μ)² + ε), μ = 0 for RMS: dx = r (g − mean g − x̂ mean(g ∘ x̂)) with
+//             g = γ ∘ dy, without mean g for RMS; dγ = Σ_rows dy ∘ x̂, dβ = Σ_rows dy
 // Masks, positions and indices have none.
 import type { Graph, GraphNode, Value } from '../formats/onnx.ts'
 import { axisOf, isNumber, type Shape, sliceOf } from './shapes.ts'

@@ -1,5 +1,5 @@
-// Sizes of the values of a graph, from those of its inputs: what reverse-mode differentiation (differentiate.ts) must know to undo broadcasting,
-// slices and products. Only the operators that graphs of half-blocks and heads are made of (src/graphs) have a rule here.
+// Sizes of a graph's values from sizes of its inputs, by which differentiate.ts undoes broadcasting, slices and
+// products. Operators of half-blocks and heads (src/graphs) have a rule.
 import type { Dimension, Graph, GraphNode, Value } from '../formats/onnx.ts'
 
 export type Shape = readonly Dimension[]
@@ -45,7 +45,7 @@ const RULES: Readonly<Record<string, ShapeRule>> = {
   ReduceSum: (_, [x], ints) => [ints(1).reduce((shape, axis) => shape.with(axisOf(axis, x), 1), x)],
 }
 
-/** Sizes of the values whose operators have a rule; others, and what is made of them, are left out. @param constants by value */
+/** Sizes of values whose operators have a rule, without values that follow from others. @param constants by value */
 export function shapesOf(g: Graph, constants: ReadonlyMap<Value, GraphNode['constant']>): Map<Value, Shape> {
   const shapes = new Map<Value, Shape>(g.inputShapes)
   for (const node of g.nodes) {

@@ -1,6 +1,6 @@
-// What healing goes by, made once: of the texts that are trained on the dense model's most likely tokens at each position, or its stream after
-// the last layer, which gives all its probabilities; of those that are held out this in any case. In memory, or in scratch files.
-
+// The dense model's outputs that healing goes by, made once, in memory or in scratch files: for training texts its most
+// likely tokens at each position, or its stream after the last layer, which gives all probabilities; for held-out texts
+// always the stream.
 import type { Progress } from '../base/events.ts'
 import type { Precision } from '../engine/engine.ts'
 import { rowsOf } from '../engine/values.ts'
@@ -31,20 +31,20 @@ async function* lastStream(
   return stream
 }
 
-/** Tokens that are kept of each position. */
+/** Tokens kept for each position. */
 const keptOf = (vocabulary: number, top: number): number => Math.min(top, vocabulary)
 
-/** Bytes that a position takes in a teacher. @param top tokens of which the probabilities are kept; 0: all, by the stream */
+/** Bytes of a position in a teacher. @param top tokens whose probabilities are kept; 0: all, by the stream */
 export const teacherBytes = ({ vocabularySize, hiddenSize }: Architecture, top: number): number =>
   4 * (top > 0 ? 2 * keptOf(vocabularySize, top) + 1 : hiddenSize)
 
 /** The distance from the dense model, over some windows. */
 export interface Teacher {
-  /** Of the rows of these windows, one after another. */
+  /** The loss of the rows of these windows, one after another. */
   loss(windows: readonly number[]): RowLoss
 }
 
-/** @param head of the dense model @param top most likely tokens that it goes by; 0: all @param products of its half-blocks */
+/** @param head of the dense model @param top most likely tokens; 0: all @param products of half-blocks */
 export const openTeacher = (
   context: Context,
   head: Head,
@@ -128,7 +128,7 @@ class TopTeacher implements Teacher {
   }
 }
 
-/** By all tokens: the head is gone through again each time. */
+/** By all tokens, from the head each time. */
 class WholeTeacher implements Teacher {
   private constructor(
     readonly head: Head,

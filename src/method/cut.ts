@@ -1,6 +1,5 @@
-// Cuts one half-block by what was observed of it: rotate → select → restore → round. For the loop (prune-half.ts), which writes what comes of
-// it, and for the curves of allocation (method/allocate/curve.ts), which measure it.
-
+// Cuts one half-block by its statistics: rotate → select → restore → round. The loop (prune-half.ts) writes the result,
+// and the curves of allocation (allocate/curve.ts) measure it.
 import type { Engine } from '../engine/engine.ts'
 import type { PrunedOutput } from '../forward/runner.ts'
 import type { HalfWeights, LinearWeights } from '../forward/weights.ts'
@@ -10,25 +9,23 @@ import type { Candidates, Selection } from './select/selection.ts'
 import type { Statistics } from './statistics/gram.ts'
 
 export interface CutRules<S, O> {
-  /** Turn the value channels of each KV head, where there are some, into those of their best directions first. */
+  /** Turn the value channels of each KV head into their best directions first. */
   readonly rotate: boolean
-  /** What stays. */
   readonly select: (seen: Candidates) => Promise<S>
   readonly restore: Omit<RestoreOptions, 'layer'>
-  /** The output layer as a reader of what is written will see it. */
+  /** The output layer as a reader of the file will see it. */
   readonly round: (output: LinearWeights) => O
 }
 
-/** A half-block that is cut. */
 export interface Cut<S, O> extends Pick<Restored, 'errorBefore' | 'errorAfter' | 'damp'> {
   readonly selected: S
-  /** Its weights before the cut, rotated where they were: what is selected is of these. */
+  /** Before the cut, rotated where `rotate` says; `selected` counts in this basis. */
   readonly weights: HalfWeights
-  /** Of `H`, in the basis of these. */
+  /** In the same basis. */
   readonly statistics: Statistics
   /** The output layer [d, columns] that stays. */
   readonly output: O
-  /** The same on `H` as it was observed. */
+  /** The output layer on `H` as it was observed. */
   readonly pruned: PrunedOutput
 }
 

@@ -1,16 +1,15 @@
-// How much to cut where a size is asked for: the least sparsity that reaches it. Called by `run.ts` on plans, and by the allocations that
-// share out by what they measured.
-
+// How much to cut for a given size: the least sparsity that reaches it. `run.ts` asks for plans, allocations for
+// measured widths.
 import { UsageError } from '../base/errors.ts'
 
 export const MAX_SPARSITY = 0.9
 
-/** Sparsities that are tried are multiples of 1/10,000: finer than widths are. */
+/** Sparsities to try are multiples of 1/10,000, finer than widths. */
 const STEPS = 10_000
 
 /**
- * The least sparsity at which it `fits`, by bisection, and the one before it; undefined where it does nowhere. What is once too large may fit
- * further up (types of blocks depend on widths): the two are neighbours all the same.
+ * The least sparsity that `fits`, by bisection, and the one before it; `least` is undefined where none fits. A sparsity
+ * further down may fit, too, as types of blocks depend on widths.
  * @param fits throws UsageError for more than can be cut
  */
 export function leastSparsity(fits: (sparsity: number) => boolean): {
@@ -32,7 +31,7 @@ export function leastSparsity(fits: (sparsity: number) => boolean): {
   return { below: below / STEPS, least: least < end ? least / STEPS : undefined }
 }
 
-/** What `share` makes of `sparsity`; where `fits` is given, of the least at which that holds. */
+/** `share` at `sparsity`; where `fits` is given, at the least sparsity that fits. */
 export function sharedOut<T>(share: (sparsity: number) => T, sparsity: number, fits?: (shared: T) => boolean): T {
   const { least } = fits ? leastSparsity(tried => fits(share(tried))) : { least: sparsity }
   if (least !== undefined) return share(least)

@@ -1,4 +1,4 @@
-// Methods as texts: `best:alpha=0.25`, as the command line and results have them.
+// Methods as texts: `best:alpha=0.25` on the command line and in results.
 import { didYouMean, UsageError } from '../base/errors.ts'
 import { compose, METHOD_NAMES, METHOD_OPTIONS, METHODS, type Method, type MethodName, optionName } from './method.ts'
 
@@ -8,7 +8,8 @@ export function methodOf(method: Method | string): Method {
   const [name, ...options] = `${method}`.split(':')
   if (!Object.hasOwn(METHODS, name))
     throw new UsageError(
-      `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.${name === 'fasp' ? ' It is plain now.' : didYouMean(name, METHOD_NAMES)}`,
+      `method "${name}" is unknown; there is: ${METHOD_NAMES.join(', ')}.` +
+        (name === 'fasp' ? ' It is plain now.' : didYouMean(name, METHOD_NAMES)),
     )
   const asked = options.map(option => {
     const [written, value] = option.split(/=(.*)/s)
@@ -17,7 +18,7 @@ export function methodOf(method: Method | string): Method {
   return compose(name as MethodName, Object.fromEntries(asked))
 }
 
-/** The value of an option that was written. What none is, `compose` refuses. */
+/** The value of a written option. `compose` refuses unknown options. */
 function typed(written: string, value = ''): string | number | boolean {
   const type = Object.entries(METHOD_OPTIONS).find(([option]) => optionName(option) === written)?.[1].type
   if (type === undefined || type === 'text') return value

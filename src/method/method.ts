@@ -1,7 +1,7 @@
-// Methods as parts: what may go, how much of each half-block (`allocate`), which (`score`), and the repair. A method is one value of each part:
-// `best:alpha=0.25` on the command line, `best({ alpha: 0.25 })` in a program. Parts take only values that go with the others of their method.
-// Nothing after `resolveOptions` asks for a method by its name. docs/methods.md says what each part follows, and where it departs.
-
+// A method is one value of each part: what may go (`scope`), how much of each half-block (`allocate`), which (`score`),
+// and the repair. Written `best:alpha=0.25` on the command line, `best({ alpha: 0.25 })` in a program. Parts take only
+// values that suit their method. Nothing after `resolveOptions` asks for a method by its name. docs/methods.md has the
+// sources of each part.
 import { didYouMean, UsageError } from '../base/errors.ts'
 import type { AllocateOptions } from './allocate/allocate.ts'
 import type { Allocate } from './allocate/custom.ts'
@@ -12,46 +12,49 @@ import type { SelectOptions } from './select/selection.ts'
 
 export type Layout = 'stock' | 'padded' | 'compact'
 
-/** What methods can be told. Each has some of these, with some of their values; the first of `METHODS` is its default. */
+/** Options of methods. Each method has some options, with some values; the first in `METHODS` is the default. */
 export interface MethodOptions {
   /**
-   * FFN neurons only; value channels (V rows, O columns) too: the best of the layer (`ragged`), the best, as many in every KV head, or as many in
-   * every KV head after a change of basis that makes them the best directions (`rotate`); or whole heads too; or whole experts of a mixture; or
-   * whole layers.
+   * FFN neurons only; value channels (V rows, O columns) too: the best of the layer (`ragged`), the best of each KV
+   * head, as many in all (`per-head`), or the best directions of each KV head after a change of basis (`rotate`); whole
+   * heads too; whole experts of a mixture; or whole layers.
    */
   readonly scope: keyof typeof SCOPES
-  /** Which columns go: those with the least score at once, or by backward elimination, round by round. */
+  /** Which columns go: those with the least score at once, or by backward elimination in rounds. */
   readonly score: SelectOptions['score']
   /**
-   * Of what stays. `pruned` and `dense`: least squares towards the half-block's output on the pruned stream, or part of the way (`alpha`) from
-   * there to the dense model's stream, which then runs beside; `aligned`: input layers are turned as far, too; `bias`: the mean of what went.
+   * The repair of what stays. `pruned` and `dense`: least squares towards the half-block's output on the pruned stream,
+   * or part of the way (`alpha`) from there to the dense model's stream; `aligned`: input layers are turned as far,
+   * too; `bias`: the mean of what went.
    */
   readonly repair: keyof typeof REPAIRS
-  /** With `repair` dense and aligned: how much of what the pruned stream lacks is made up for, 0 to 1. */
+  /** With `repair` dense and aligned: how much of the difference to the dense stream is made up for, 0 to 1. */
   readonly alpha: number
-  /** Damping of the least squares, as a part of the mean of the Gram matrix's diagonal. */
+  /** Damping of the least squares, as a part of the mean diagonal of the Gram matrix. */
   readonly damp: number
   /** Centre activations and repair biases, where there are biases (OPT). */
   readonly center: boolean
   /** FFN widths are rounded to a multiple of this. @default 256, less for small models; layout padded: 1 */
   readonly multiple: number
   /**
-   * `stock` stores narrow FFNs, removed value channels are zeros; `padded` keeps all shapes and zeros what is removed; `compact` stores only what
-   * is left, under a `model_type` of its own.
+   * `stock` stores narrow FFNs, and zeros for removed value channels; `padded` keeps all shapes, with zeros for what is
+   * removed; `compact` stores only what is left, under a `model_type` of its own.
    */
   readonly layout: Layout
-  /** Calibration tokens of the probe that half-blocks or layers are measured on. */
+  /** Calibration tokens to measure half-blocks or layers on. */
   readonly probeTokens: number
 }
 
-/** How `MethodOptions` are written after the name of a method, and what they are. */
+/** Types of options in texts, and help. */
 export const METHOD_OPTIONS = {
   scope: { type: 'text', help: 'neurons; value channels too: any, per head, or rotated; or heads; or experts' },
   score: { type: 'text', help: 'which go: by column, at once, or in rounds by what the rest cannot make up for' },
   repair: { type: 'text', help: 'of what stays: towards the pruned or the dense stream, with inputs aligned, or none' },
   alpha: {
     type: 'number',
-    help: 'how far towards the dense stream, 0 to 1; on several texts stock and best take up to 0.5; with repair dense and aligned',
+    help:
+      'how far towards the dense stream, 0 to 1; on several texts stock and best take up to 0.5; with repair dense ' +
+      'and aligned',
   },
   damp: { type: 'number', help: 'damping of the least squares' },
   center: { type: 'flag', help: 'centre activations and repair biases (OPT)' },
@@ -60,7 +63,7 @@ export const METHOD_OPTIONS = {
   probeTokens: { type: 'integer', help: 'tokens that half-blocks or layers are measured on' },
 } as const satisfies Record<keyof MethodOptions, { type: 'text' | 'number' | 'integer' | 'flag'; help: string }>
 
-/** What `scope=` says, in parts. */
+/** The parts of `scope=`. */
 export const SCOPES = {
   ffn: { scope: 'ffn', vo: 'ragged' },
   'ffn+ragged': { scope: 'ffn+vo', vo: 'ragged' },
@@ -79,7 +82,7 @@ const REPAIRS = {
   aligned: { restore: true, target: 'dense', inputs: 'aligned' },
 } as const
 
-/** What the pipeline reads, and results record. */
+/** A method as the pipeline reads it and results record it. */
 export interface Parts
   extends Omit<MethodOptions, 'scope' | 'repair' | 'multiple'>,
     Pick<SelectOptions, 'scope' | 'vo'>,
@@ -87,7 +90,7 @@ export interface Parts
     Pick<RestoreOptions, 'restore'> {
   readonly target: 'pruned' | 'dense'
   readonly inputs: 'kept' | 'aligned'
-  /** How much less correlations between columns count in elimination, 0 to 1. */
+  /** How far elimination shrinks correlations between columns, 0 to 1. */
   readonly shrinkage: number
   /** @default by layout and model */
   readonly multiple?: number
@@ -107,15 +110,15 @@ const BASE = {
 
 interface MethodSpec {
   readonly help: string
-  /** What a model card says: the name, and the paper. */
+  /** For model cards: the name, and the paper. */
   readonly source: readonly [name: string, arxiv?: string]
-  /** The values that each part may have; the first is the default. Of numbers it is the default alone, which may be left to the model. */
+  /** Values of each part, the default first. Numbers have only a default, or none where the model decides. */
   readonly parts: { readonly [K in keyof MethodOptions]?: readonly MethodOptions[K][] } & {
     readonly allocate?: readonly [Parts['allocate']]
   }
-  /** Calibrates on windows that are shorter and see more places of a text (bench/README.md). */
+  /** Calibrates on shorter windows, at more places of a text (bench/README.md). */
   readonly shortWindows?: true
-  /** Windows held out, where not as many as of the others. */
+  /** Held-out windows. @default as for other methods */
   readonly heldOut?: number
 }
 
@@ -174,7 +177,7 @@ export const METHODS = {
 export type MethodName = keyof typeof METHODS
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[]
 
-/** Functions of the user's. Results name them `custom`. */
+/** Functions of the user. Results name them `custom`. */
 export interface Own {
   readonly score?: Score
   readonly allocate?: Allocate
@@ -182,7 +185,7 @@ export interface Own {
 
 export interface Method {
   readonly name: MethodName
-  /** As the command line takes it: name and options. */
+  /** Name and options, as on the command line. */
   readonly text: string
   readonly options: Readonly<Record<string, unknown>>
   readonly own: Own
@@ -201,9 +204,9 @@ const named =
   (options: OptionsOf<N> = {}): Method =>
     compose(name, options)
 
-/** The least loss that loads wherever the model loaded: narrower FFNs of one width. @example prune(model, { sparsity: 0.2, method: stock() }) */
+/** The least loss that loads wherever the model loaded: narrower FFNs of one width. */
 export const stock = named('stock')
-/** The least loss at a size. @example prune(model, { sparsity: 0.3, method: best({ alpha: 0.25, layout: 'padded' }) }) */
+/** The least loss at a size. @example prune(model, { sparsity: 0.3, method: best({ layout: 'padded' }) }) */
 export const best = named('best')
 /** FASP as published, for comparisons. */
 export const paper = named('paper')
@@ -231,10 +234,9 @@ export const reap = named('reap')
 export const shortgpt = named('shortgpt')
 export const sleb = named('sleb')
 
-/** By the name in a `text`. */
 export const specOf = (text: string): MethodSpec => METHODS[text.split(':')[0] as MethodName]
 
-/** Options as they are written. */
+/** The name of an option in a text. */
 export const optionName = (option: string): string => option.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
 
 /** Options of a method that have a choice. */
@@ -244,7 +246,7 @@ export const optionsOf = (name: MethodName): (keyof MethodOptions)[] =>
     return values && (values.length > 1 || METHOD_OPTIONS[option].type !== 'text')
   })
 
-/** @throws UsageError for an option or a value that the method has not */
+/** @throws UsageError for an option or a value that the method does not have */
 export function compose(name: MethodName, given: object): Method {
   const spec: Readonly<Record<string, readonly unknown[] | undefined>> = specOf(name).parts
   const [options, own]: Record<string, unknown>[] = [{}, {}]
@@ -255,12 +257,14 @@ export function compose(name: MethodName, given: object): Method {
     if (!values && !isOwn) {
       const all = optionsOf(name).map(optionName)
       throw new UsageError(
-        `method ${name} has no option "${optionName(option)}"; it has: ${all.join(', ') || 'none'}.${didYouMean(optionName(option), all)}`,
+        `method ${name} has no option "${optionName(option)}"; it has: ${all.join(', ') || 'none'}.` +
+          didYouMean(optionName(option), all),
       )
     }
     if (typeof values?.[0] === 'string' && !values.includes(value) && !isOwn)
       throw new UsageError(
-        `${option} is "${value}"; with method ${name} it must be one of ${values.join(', ')}.${didYouMean(`${value}`, values as string[])}`,
+        `${option} is "${value}"; with method ${name} it must be one of ${values.join(', ')}.` +
+          didYouMean(`${value}`, values as string[]),
       )
     options[option] = isOwn ? 'custom' : value
     if (isOwn) own[option] = value

@@ -1,9 +1,8 @@
-// Does the pruned model fit the calibration windows only? From each text some windows that are calibrated on, and as many that are not,
-// go through the layers beside the calibration stream, once dense and once pruned. The losses at the end show what pruning cost on either,
-// and on the way each half-block that was cut has its error on the held-out ones measured, as the repair has it on the others
-// (method/restore/least-squares.ts):  ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b),
-// where a norm follows all of it as that counts (docs/method.md).
-
+// Does the pruned model fit the calibration windows only? Some calibration windows of each text, and as many held-out
+// windows, go through the layers beside the calibration stream, dense and pruned. Losses at the end show the cost of
+// pruning on either, and each half-block that was cut has its error on held-out windows measured, as the repair
+// measures it on the others (method/restore/least-squares.ts):
+//   ‖H_M W'ᵀ + b' − (H Wᵀ + b + αD)‖² / ‖H Wᵀ‖²,  D = y_dense − (x + H Wᵀ + b)
 import { asValues } from '../engine/engine.ts'
 import { addOutputErrors } from '../engine/linalg/outputs.ts'
 import { plusDistance } from '../engine/linalg/rows.ts'
@@ -28,11 +27,11 @@ interface Checked {
   readonly ids: Int32Array
 }
 
-/** What a half-block has become. */
-export interface CutHalf {
+/** A half-block after the cut. */
+interface CutHalf {
   readonly weights: HalfWeights
   readonly pruned: PrunedOutput
-  /** Of the dense target; 0 without one. */
+  /** As of the dense target; 0 without one. */
   readonly alpha: number
 }
 
@@ -40,12 +39,12 @@ export class HeldOutCheck {
   private constructor(
     readonly model: Model,
     readonly all: readonly Checked[],
-    /** Those of this rank. */
+    /** The windows of this rank. */
     readonly checked: readonly Checked[],
     readonly streams: Twins,
   ) {}
 
-  /** Undefined where no windows are held out. */
+  /** @returns undefined where no windows are held out */
   static async open(
     context: Context,
     model: Model,
@@ -68,7 +67,7 @@ export class HeldOutCheck {
     return new HeldOutCheck(model, all, checked, new Twins(await embedWindows(context, model, runner, ids)))
   }
 
-  /** Takes both streams through a half-block. @param cut undefined where nothing changed @returns of one that was cut its error on held-out windows */
+  /** Takes both streams through a half-block. @returns the error on held-out windows, where it was cut */
   async pass(dense: HalfWeights, cut?: CutHalf): Promise<number | undefined> {
     if (cut) {
       await this.streams.throughDense(dense)
@@ -103,7 +102,7 @@ export class HeldOutCheck {
     return this.#ratio(sums.error, sums.output)
   }
 
-  /** As `pass`, of a mixture. @param left what it has become @param alpha as of `CutHalf` */
+  /** As `pass`, for a mixture. @param left the mixture after the cut */
   async passMixture(dense: HalfWeights, left: HalfWeights, alpha: number): Promise<number> {
     const { streams } = this
     const { engine } = streams.pruned.context
@@ -127,7 +126,7 @@ export class HeldOutCheck {
     return this.checked[Math.floor(token / this.checked[0].ids.length)].held
   }
 
-  /** Of what all ranks have. */
+  /** The ratio of sums over all ranks. */
   async #ratio(...own: readonly [error: number, total: number]): Promise<number> {
     const sums = Float64Array.from(own)
     await this.#group.sum(sums)
@@ -144,7 +143,7 @@ export class HeldOutCheck {
       await this.streams.throughDense(await readHalf(this.model, half))
   }
 
-  /** After the last layer; closes both streams. @returns the losses of each text, undefined for one without windows held out */
+  /** Closes both streams. @returns the losses of each text, undefined for a text without held-out windows */
   async losses(): Promise<(TextLoss | undefined)[]> {
     const { model, all, streams } = this
     const ids = this.checked.map(window => window.ids)

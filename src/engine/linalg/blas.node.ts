@@ -1,7 +1,6 @@
 // Linear algebra by a BLAS and LAPACK library of this machine, called through FFI (koffi): products (Dongarra et al.,
 // ACM TOMS 16, 1990), factorisations and solves. Calls block, so that JavaScript takes no core from the library's
 // threads, which spin while they wait for each other (bench/log.md).
-
 import { UsageError } from '../../base/errors.ts'
 import type { EngineOptions } from '../options.ts'
 import { type BlasLibrary, HINT, loadBlas, measuredBlas, nameOf, setThreads } from './blas-library.node.ts'
@@ -15,7 +14,7 @@ const [ROW_MAJOR, NO_TRANS, TRANS, UPPER, NON_UNIT, LEFT] = [101, 111, 112, 121,
 /** A row-major upper triangle is a column-major lower one, and LAPACK is column-major. */
 const LAPACK_LOWER = 'L'
 
-/** The library that the options ask for; without an option, an installed one that was measured to be faster. @throws UsageError */
+/** The library of the options. @default one that was measured to be faster, if installed @throws UsageError */
 export function chooseBlas({ device = 'cpu', threads, blas }: EngineOptions): Library | undefined {
   if (blas === false || blas === 'none') return undefined
   if (blas === undefined) return device === 'cpu' ? bindMeasured(threads) : undefined

@@ -2,15 +2,13 @@
 // S:
 //   X ← X − P_:S P_SS⁻¹ X_S,   P ← P − P_:S P_SS⁻¹ P_S:,   at a cost of ⟨X_S, P_SS⁻¹ X_S⟩
 // (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; Hager, SIAM Review 31, 1989).
-import { type Factor, factorInPlace, invertLower, type RowReader } from './cholesky.ts'
-import { type Gemm, type Matrix, matrix, rowsOf } from './matrix.ts'
+import { factorInPlace, invertLower, type RowReader } from './cholesky.ts'
+import type { Linalg } from './linalg.ts'
+import { type Matrix, matrix, rowsOf } from './matrix.ts'
 import { pick, pickRows } from './scatter.ts'
 import { dot } from './sums.ts'
 
-interface Algebra {
-  readonly gemm: Gemm
-  factor(n: number, read: RowReader): Promise<Factor | undefined>
-}
+type Algebra = Pick<Linalg, 'gemm' | 'factor'>
 
 /**
  * Begins with P C + X; without C, with X.
@@ -45,7 +43,7 @@ class DowndatedRows {
     return costs
   }
 
-  /** Takes rows out, which become zeros. @returns their cost; undefined where P_SS is not positive definite in float64 */
+  /** Takes rows out: zeros stay. @returns their cost; undefined where P_SS is not positive definite in float64 */
   async remove(s: Int32Array<ArrayBuffer>): Promise<number | undefined> {
     const { p, x, linalg } = this
     const allOf = (m: Matrix) => matrix(s.length, m.columns, pickRows(m.data, s, m.columns))

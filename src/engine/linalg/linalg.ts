@@ -28,7 +28,7 @@ export interface SymmetricSum {
   parts(): Promise<readonly Floats[]> // its arrays, which add up element by element with those of another sum
   /** The whole matrix [n, n]. */
   whole(): Promise<Floats>
-  /** Sums `of` over the whole matrix, by parts of row `i` from column `from` on. `of` is symmetric in rows and columns. */
+  /** Sums `of`, which is symmetric in rows and columns, over the matrix, by parts of row `i` from column `from` on. */
   inner(of: (i: number, from: number, part: Floats) => number): Promise<number>
 }
 

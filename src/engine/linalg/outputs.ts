@@ -149,7 +149,7 @@ export async function addOutputErrors(
     alpha: values(Float32Array.of(alpha), []),
   }
   const [error, output] = [0, 0].map(() => values(new Float32Array(1), []))
-  await runFormula(on, 'output errors', feeds, { error, output }, (g, of) => {
+  await runFormula(on, 'held out', feeds, { error, output }, (g, of) => {
     const [add, subtract, times] = ['Add', 'Sub', 'Mul'].map(op => (a: Value, b: Value) => g.op(op, [a, b]))
     const counts = times(of.scale, of.gains)
     const product = (h: Value, weight: Value) => times(counts, g.op('Gemm', [h, weight], { transA: 1, transB: 1 }))

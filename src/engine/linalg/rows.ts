@@ -2,16 +2,12 @@
 // would have begun, and graphs in float32 on a device, from which one number a row comes back at most.
 import { elementType, Graph, type Value } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
-import type { Run } from '../graph-runtime.ts'
-import { type ArrayOf, copyRows, type Tensor, type Values, values } from '../values.ts'
+import type { Engine } from '../engine.ts'
+import { copyRows, type Tensor, type Values, values } from '../values.ts'
 import { pickRows } from './scatter.ts'
 import { addTo, dot } from './sums.ts'
 
-/** An engine. */
-interface On {
-  readonly run: Run
-  readonly array: ArrayOf
-}
+type On = Pick<Engine, 'run' | 'array'>
 
 /** Frees the memory on a device. */
 export function drop(...all: readonly Values<Floats>[]): void {
@@ -163,34 +159,33 @@ const compute = <Feed extends string>(
   feeds: Readonly<Record<Feed, Tensor | undefined>>,
   result: Tensor,
   formula: (g: Graph, inputs: Readonly<Record<Feed, Value>>) => Value,
-): Promise<void> => runFormula(on, name, feeds, { result }, (g, of) => ({ result: formula(g, of) }))
+): Promise<void> => runFormula(on, `rows ${name}`, feeds, { result }, (g, of) => ({ result: formula(g, of) }))
 
 /**
- * Runs `results = formula(feeds)`.
- * @param name names all that the graph depends on beside the shapes and types of `feeds`, of which it may leave out
- * some
+ * Runs `results = formula(feeds)` as a graph, whose inputs follow from the feeds.
+ * @param key names all that the graph depends on, also feeds that are left out
  */
 export async function runFormula<Feed extends string, Result extends string>(
-  { run }: { readonly run: Run },
-  name: string,
+  { run }: Pick<Engine, 'run'>,
+  key: string,
   feeds: Readonly<Record<Feed, Tensor | undefined>>,
   results: Readonly<Record<Result, Tensor>>,
   formula: (g: Graph, inputs: Readonly<Record<Feed, Value>>) => Readonly<Record<Result, Value>>,
 ): Promise<void> {
   const dimensions = (name: string, { shape }: Tensor) => shape.map((_, axis) => `${name}${axis}`)
   const build = () => {
-    const g = new Graph(name)
+    const g = new Graph(key.split(' ', 1)[0])
     const inputs = {} as Record<Feed, Value>
-    for (const key of Object.keys(feeds) as Feed[]) {
-      const feed = feeds[key] as Values | undefined // as an engine makes tensors
+    for (const name of Object.keys(feeds) as Feed[]) {
+      const feed = feeds[name] as Values | undefined // as an engine makes tensors
       if (!feed) continue
       const type = feed.drop ? 'float32' : elementType(feed.data)
-      inputs[key] = g.input(key, type, dimensions(key, feed))
+      inputs[name] = g.input(name, type, dimensions(name, feed))
     }
     const found = formula(g, inputs)
-    for (const key of Object.keys(results) as Result[])
-      g.output(key, found[key], 'float32', dimensions(key, results[key]))
+    for (const name of Object.keys(results) as Result[])
+      g.output(name, found[name], 'float32', dimensions(name, results[name]))
     return g
   }
-  await run(`rows ${name}`, build, feeds, results)
+  await run(key, build, feeds, results)
 }

@@ -68,7 +68,7 @@ export class GraphSum implements SymmetricSum {
 
   async add(rows: Rows): Promise<void> {
     const { n, kind, apart } = this
-    const first = this.#empty // nothing to add to: reading memory that was never touched would cost as much as writing it
+    const first = this.#empty // nothing to add to: reading untouched memory would cost as much as writing it
     const adds = !first && !apart
     if (!first && apart) this.#products ??= new Float32Array(this.#all.length)
     const products = this.#products

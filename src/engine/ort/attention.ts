@@ -41,7 +41,7 @@ export function attentionGraph(): Graph {
   return g
 }
 
-/** @param compute h [1, length, heads · width] of the graph, by the provider or the CPU @returns false where that fails, too */
+/** @param compute h [1, length, heads · width] of the graph @returns false also for a device that fails */
 export function attentionIsRight(compute: (on: 'device' | 'cpu') => Floats): boolean {
   try {
     const expected = compute('cpu')

@@ -10,7 +10,7 @@ interface Fault {
 
 const anyOf = (...texts: readonly string[]) => new RegExp(texts.join('|'), 'i')
 
-/** The first that fits counts. Texts of ONNX Runtime 1.30 with Dawn (also in a browser) and CUDA, and of CUDA's libraries. */
+/** The first that fits counts. Texts of ONNX Runtime 1.30, Dawn (also in a browser), CUDA and its libraries. */
 const FAULTS: readonly Fault[] = [
   {
     says: anyOf(

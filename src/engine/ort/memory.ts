@@ -170,7 +170,7 @@ export class DeviceMemory<T> {
     done()
   }
 
-  /** As `use`, for runs that take a while: they come one after the other, and wait for rows of theirs on the way to arrays. */
+  /** As `use`, for runs that take a while: one after the other, after their rows have arrived in arrays. */
   useInTurn(
     feeds: readonly Values[],
     outputs: readonly Values[],
@@ -181,7 +181,8 @@ export class DeviceMemory<T> {
       await this.#haveCome(feeds)
       const { given, made, done, failed } = this.#begin(feeds, outputs)
       try {
-        await this.#haveCome([...feeds, ...outputs.filter((_, i) => !made[i])]) // parts of rows that made room are read from arrays
+        // Parts of rows that made room are read from arrays.
+        await this.#haveCome([...feeds, ...outputs.filter((_, i) => !made[i])])
         await this.#arrivals.atMost(ARRIVING_SHARE * this.room)
         await call(given, made)
       } catch (error) {
@@ -197,7 +198,7 @@ export class DeviceMemory<T> {
     return this.#inTurn(() => this.fetch(rows))
   }
 
-  /** As `arrive`, at once. @returns a promise where the copy takes a while @throws where it fails, and in later calls */
+  /** As `arrive`, at once. @returns a promise where that takes a while @throws where it fails, and in later calls */
   fetch(rows: Resident): void | Promise<void> {
     const kept = this.#of.get(rows)
     this.#refuseLost(rows)

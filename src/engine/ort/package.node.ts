@@ -33,7 +33,7 @@ const require = createRequire(import.meta.url)
 /** Name of the channel (nodejs.org/api/diagnostics_channel.html) that says what a user waits for. */
 export const FETCHING = 'fasp:fetching'
 
-/** Folder of the package, which is fetched if it is missing: that blocks. @throws DeviceError where it cannot be fetched */
+/** Folder of the package, which is fetched (blocking) if it is missing. @throws DeviceError where it cannot be */
 export const onnxRuntime = (): string => complete(PACKAGE) ?? complete(own) ?? fetchPackage()
 
 /** @param where name or folder of a package */
@@ -67,8 +67,8 @@ function fetchPackage(): string {
     const { message } = cause as Error
     throw new DeviceError(
       'cpu',
-      `${name}, which fasp computes with, is not here and cannot be fetched (${message}). Run node ${script} with the ` +
-        'npm registry in reach, as a user who may write there, or install it beside fasp: ' +
+      `${name}, which fasp computes with, is not here and cannot be fetched (${message}). Run node ${script} with ` +
+        'the npm registry in reach, as a user who may write there, or install it beside fasp: ' +
         `npm install --ignore-scripts ${PACKAGE}@${RUNTIME_VERSION}`,
       { cause },
     )

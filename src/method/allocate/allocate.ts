@@ -1,5 +1,5 @@
-// How much goes where, by the rule that the options name: known from the sizes alone, or measured on the dense model before any layer is cut.
-
+// How much goes where, by the rule of the options: from sizes alone, or measured on the dense model before any layer is
+// cut.
 import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Widths } from '../../model/half-block.ts'
@@ -14,25 +14,24 @@ import { type DenseStatistics, denseStatistics } from '../statistics/dense.ts'
 import { type Allocate, ownWidths } from './custom.ts'
 import { type Allocation, allocateBySensitivity, type SensitivityOptions } from './sensitivity.ts'
 
-/** What was measured, and what follows from it. */
 export interface Allocated {
-  /** Of each layer that stays. @default the same for all */
+  /** Of each layer that stays. @default the same for all layers */
   readonly widths?: readonly Widths[]
   readonly allocation?: Allocation
-  /** Layers that go whole. */
+  /** Whole layers that go. */
   readonly removed?: readonly RemovedLayer[]
-  /** Statistics that scores and repairs go by, too. */
+  /** For scores and repairs, too. */
   readonly dense?: DenseStatistics
 }
 
 export interface AllocateOptions extends SensitivityOptions {
   readonly allocate: 'uniform' | 'sensitivity' | 'standardized' | 'influence' | 'perplexity' | 'custom'
-  /** What `custom` is. */
+  /** The function of `custom`. */
   readonly own?: { readonly allocate?: Allocate }
   readonly layout: string
 }
 
-/** @param given statistics of the dense model on these windows, where the caller has them */
+/** @param given statistics of the dense model on these windows, if the caller has them */
 export async function* allocate(
   context: Context,
   model: Model,

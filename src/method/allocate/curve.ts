@@ -1,7 +1,6 @@
-// What a half-block would lose at each width, from its statistics alone, and the half-block cut to one of these widths:
-//   err(w) is the error of backward elimination once all but w neurons or value channels a head are gone;
-//   of rotated values it is Σ σ² over the channels that go.
-
+// The error of a half-block at each width w, from its statistics alone, and the half-block cut to one of these widths.
+// err(w) is the error of backward elimination down to w neurons or value channels a head; for rotated values it is Σ σ²
+// over the channels that go.
 import type { Engine } from '../../engine/engine.ts'
 import type { PrunedOutput } from '../../forward/runner.ts'
 import { columnGroups, columnsOfRows } from '../../model/coupling.ts'
@@ -20,9 +19,9 @@ export interface CurveOptions {
 }
 
 interface CurveRange {
-  /** Width of the half-block that is to be made. */
+  /** Width of the half-block to be made. */
   readonly cutTo: number
-  /** Width that the curve goes down to. */
+  /** Least width of the curve. */
   readonly least: number
 }
 

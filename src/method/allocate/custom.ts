@@ -1,4 +1,4 @@
-// How much to cut where, by a function of the user's: `plain({ allocate })` of method.ts.
+// How much to cut where, by the user's function: `plain({ allocate })` of method.ts.
 import { UsageError } from '../../base/errors.ts'
 import { type Architecture, fullWidths, layersOf } from '../../model/architecture.ts'
 import type { Widths } from '../../model/half-block.ts'
@@ -11,7 +11,7 @@ export type Allocate = (of: {
   readonly sparsity: number
 }) => readonly Widths[] | Promise<readonly Widths[]>
 
-/** @throws UsageError where a layer has none, or one that it cannot keep */
+/** @throws UsageError for widths that do not fit */
 export async function ownWidths(
   allocate: Allocate,
   a: Architecture,
@@ -26,8 +26,9 @@ export async function ownWidths(
     within(of.value, scope === 'ffn' ? value : 1, value)
   if (!Array.isArray(widths) || widths.length !== layers || !widths.every(fits))
     throw new UsageError(
-      `allocate must return { ffn, value } for each of ${layers} layers: 1 to ${ffn} neurons (in layout stock as many in all), ` +
-        `1 to ${value} value channels (with scope ffn all). Mend the function, or use another scope or layout.`,
+      `allocate must return { ffn, value } for each of ${layers} layers: 1 to ${ffn} neurons (in layout stock as ` +
+        `many in all), 1 to ${value} value channels (with scope ffn all). Mend the function, or use another scope or ` +
+        'layout.',
     )
   return widths.map(of => ({ ffn: of.ffn, value: of.value }))
 }

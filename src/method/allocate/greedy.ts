@@ -1,9 +1,10 @@
-// How much to cut where: along the lower convex hulls of all curves together, the step next that costs least per parameter removed.
-// For convex curves this is the least total cost at every total that a step ends on (Everett, Operations Research 1963).
+// How much to cut where: along the lower convex hulls of all curves, next the step that costs least per parameter
+// removed. For convex curves this is the least total cost at every total that a step ends on (Everett, Operations
+// Research 1963).
 
-/** What a half-block costs at the widths that it may have. */
+/** Costs of a half-block at its possible widths. */
 export interface WidthCurve {
-  /** Parameters that one unit of width holds. */
+  /** Parameters of one unit of width. */
   readonly unit: number
   /** Descending widths, from the full one at cost 0. */
   readonly points: readonly WidthCost[]
@@ -15,8 +16,8 @@ export interface WidthCost {
 }
 
 /**
- * Widths, one for each curve, that remove `target` parameters as nearly as the points of the curves allow.
- * The curves must be able to remove as many: `checkReach` sees to it.
+ * The width on each curve, so that about `target` parameters go. `checkReach` makes sure that the curves can remove as
+ * many.
  */
 export function greedyWidths(curves: readonly WidthCurve[], target: number): number[] {
   const steps = curves
@@ -33,7 +34,7 @@ export function greedyWidths(curves: readonly WidthCurve[], target: number): num
   for (const { curve, to, removed } of steps) {
     const { unit, points } = curves[curve]
     if (removed > left) {
-      // Part of the last step: the point on the way that comes nearest.
+      // Part of the last step: the nearest point.
       const reached = points.filter(p => p.width <= widths[curve] && p.width >= to)
       const miss = ({ width }: WidthCost) => Math.abs(unit * (widths[curve] - width) - left)
       widths[curve] = reached.reduce((best, p) => (miss(p) < miss(best) ? p : best)).width

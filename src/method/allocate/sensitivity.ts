@@ -1,10 +1,10 @@
-// How much to cut in each layer, by what it costs the whole model. For each half-block on the dense stream:
+// How much to cut in each layer, by the cost to the whole model. For each half-block on the dense stream:
 //   a curve err(w) of the restored error against the width w (curve.ts);
-//   one measured number, KL = mean KL(dense ‖ model in which only this half-block is cut to half its width), on a small probe;
+//   KL = mean KL(dense ‖ model in which this half-block alone is cut to half its width), measured on a small probe;
 //   predicted cost of width w: KL · err(w) / err(half), as KL grows with the square of a small disturbance.
-// Then the widths are those of greedy.ts. One pass over the layers does it: the probe's dense stream and, from each half-block on, a branch
-// of it that left through the cut half-block, go on together, so that every layer is read once.
-// The measurement is ours; EvoPress (arXiv 2410.14649) searches for per-layer levels by KL.
+// The widths follow by greedy.ts. All branches of the probe's stream, one through each cut half-block, go on together
+// with the dense stream, so that every layer is read once. The measurement is ours; EvoPress (arXiv 2410.14649)
+// searches for per-layer levels by KL.
 import { UsageError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import { rowsOf } from '../../engine/values.ts'
@@ -37,20 +37,20 @@ import type { WidthOptions } from './uniform.ts'
 
 export interface SensitivityOptions extends CurveOptions, WidthOptions {
   readonly probeTokens: number
-  /** Whether widths are as small as asked for, in the place of `sparsity`. */
+  /** Whether widths are small enough, in the place of `sparsity`. */
   readonly fits?: (widths: readonly Widths[]) => boolean
   readonly saved?: Saved
 }
 
-/** What was measured in one half-block. Widths are neurons, or value channels of each KV head. */
+/** Measurements of one half-block. Widths are neurons, or value channels of each KV head. */
 export interface HalfSensitivity {
   readonly layer: number
   readonly kind: HalfBlock['kind']
-  /** The width it was cut to for the measurement, and the mean KL in nats a token that this cost. */
+  /** The width of the measurement, and its cost, a mean KL in nats a token. */
   readonly probe: WidthCost
   /** Predicted KL, at widths from the full one down. */
   readonly curve: readonly WidthCost[]
-  /** The width that it got. */
+  /** The chosen width. */
   readonly width: number
 }
 
@@ -59,20 +59,16 @@ export interface Allocation {
   readonly halfBlocks: readonly HalfSensitivity[]
 }
 
-/** Tokens that the curves come from, at least; and twice the FFN width, so that G has full rank. */
+/** Least number of tokens for the curves; twice the FFN width, if that is more, so that G has full rank. */
 const STATISTICS_TOKENS = 8192
-/** No half-block loses more than 7/8 of its width, or, beyond that sparsity, less than half of what uniform widths would leave. */
+/** The least part of its width that a half-block keeps; beyond that sparsity, half of what uniform widths leave. */
 const LEAST_SHARE = 1 / 8
 
-export interface CalibrationSize {
-  readonly windows: number
-  readonly seqLen: number
-  readonly probeTokens: number
-}
+type CalibrationSize = Readonly<Record<'windows' | 'seqLen' | 'probeTokens', number>>
 
-/** Bytes of activations: the streams of the dense model, a branch for each half-block, and hidden activations of one. */
+/** Bytes of activations: the dense streams, a branch for each half-block, and hidden activations of one half-block. */
 export function allocationBytes(a: Architecture, { windows, seqLen, probeTokens }: CalibrationSize): number {
-  const d = a.hiddenSize * (a.halves[0].parallel ? 2 : 1) // what both halves of a layer read is kept
+  const d = a.hiddenSize * (a.halves[0].parallel ? 2 : 1) // the input of parallel half-blocks is kept
   const observed = Math.min(windows * seqLen, statisticsTokens(a))
   const hidden = Math.max(...a.halves.map(hiddenWidth))
   return 4 * (observed * (d + hidden) + probeTokens * d * (a.halves.length + 1))
@@ -86,7 +82,7 @@ interface Measured {
   readonly errors: readonly WidthCost[]
 }
 
-/** @throws UsageError where not all half-blocks together can be cut so far; known from the sizes alone */
+/** @throws UsageError where all half-blocks together cannot be cut so far */
 export function checkReach(a: Architecture, options: WidthOptions): void {
   const { sparsity, multiple, scope } = options
   const least = leastShare(a, options)
@@ -97,11 +93,13 @@ export function checkReach(a: Architecture, options: WidthOptions): void {
   const linears = linearWeights(a)
   if (most < Math.floor(sparsity * linears))
     throw new UsageError(
-      `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocation by sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller multiple or a lower sparsity.`,
+      `sparsity ${sparsity} cannot be reached: in FFN widths that are a multiple of ${multiple}, allocation by ` +
+        `sensitivity can remove ${((100 * most) / linears).toFixed(1)} % of the decoder linears. Use a smaller ` +
+        'multiple or a lower sparsity.',
     )
 }
 
-/** Measures all half-blocks in scope and shares the cut out among them. */
+/** Measures all half-blocks in scope and divides the cut among them. */
 export async function* allocateBySensitivity(
   context: Context,
   model: Model,
@@ -120,7 +118,7 @@ export async function* allocateBySensitivity(
 
 const cutTo = (half: HalfBlock): number => Math.ceil(fullWidth(half) / 2)
 
-/** @returns of each half-block its curve, undefined where it is not in scope, and of those that are in scope the KL; and the probe's tokens */
+/** @returns the curve of each half-block, undefined out of scope; the KL of each in scope; the probe's tokens */
 async function* measure(
   context: Context,
   model: Model,
@@ -179,7 +177,7 @@ async function* measure(
   return { errors, kl, tokens: probed.length * length }
 }
 
-/** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, where there is something to look back at. */
+/** Mean KL(dense ‖ branch) of each branch, over the second half of every probe window, whose tokens have a context. */
 async function branchDivergences(model: Model, probe: Stream, branches: readonly Stream[], length: number) {
   const most = headRows(model.architecture)
   const { engine, group = ALONE } = probe.context
@@ -204,7 +202,7 @@ async function branchDivergences(model: Model, probe: Stream, branches: readonly
   return sums.map(sum => sum / rows[0])
 }
 
-/** The part of its width that a half-block keeps at least. */
+/** The least part of its width that a half-block keeps. */
 function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number {
   const { vo, ffn } = decoderLinears(a)
   const cut = (sparsity * linearWeights(a)) / (scope === 'ffn' ? ffn : ffn + vo)
@@ -213,7 +211,7 @@ function leastShare(a: Architecture, { sparsity, scope }: WidthOptions): number 
 
 const inScope = ({ kind }: HalfBlock, scope: Scope): boolean => kind === 'ffn' || scope !== 'ffn'
 
-/** The widths that a half-block may have, from the full one down, and the parameters of one unit of width. */
+/** Possible widths of a half-block, descending, and the parameters of one unit of width. */
 function choicesOf(half: HalfBlock, multiple: number, least: number) {
   const full = fullWidth(half)
   const step = half.kind === 'ffn' ? multiple : 1
@@ -236,7 +234,7 @@ function shareOut(
   const curves = measured.map(({ half, cutTo, errors }, i) => {
     const { unit, widths } = choicesOf(half, multiple, least)
     const error = interpolate(errors, cutTo)
-    const scale = error > 0 ? kl[i] / error : 0 // a dead one is free
+    const scale = error > 0 ? kl[i] / error : 0 // a dead half-block is free
     return { unit, points: widths.map(width => ({ width, cost: scale * interpolate(errors, width) })) }
   })
   const chosen = greedyWidths(curves, sparsity * linearWeights(a))
@@ -258,16 +256,14 @@ function shareOut(
   return { widths, allocation: { probeTokens, halfBlocks } }
 }
 
-/** Some of the points, both ends among them. */
+/** Some of the points, with both ends. */
 const sampled = (points: readonly WidthCost[], count = 12): WidthCost[] =>
   points.filter((_, i) => i === points.length - 1 || (i * count) % points.length < count)
 
-/** Linear between the points, whose widths descend. */
+/** Linear between points of descending widths. */
 function interpolate(points: readonly WidthCost[], width: number): number {
-  const i = Math.max(
-    1,
-    points.findIndex(p => p.width <= width),
-  )
-  const [above, below] = [points[i - 1], points[i]]
+  const found = points.findIndex(point => point.width <= width)
+  const next = Math.max(1, found)
+  const [above, below] = [points[next - 1], points[next]]
   return above.cost + ((above.width - width) / (above.width - below.width)) * (below.cost - above.cost)
 }

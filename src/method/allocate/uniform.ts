@@ -1,6 +1,7 @@
-// How much to cut: the same widths for every layer, so that the decoder linears shrink by `sparsity` while Q and K stay whole
-// (arXiv 2501.09412, §3.1: the other matrices are cut harder). Whole heads, with their rows of Q and K, go as Wanda-sp has it: ⌊s · k⌋
-// of k KV heads (FLAP's code, lib/prune.py), and the FFN makes up for the rest, so that all methods reach the same size.
+// How much to cut: the same widths for every layer, so that the decoder linears shrink by `sparsity` while Q and K stay
+// whole (arXiv 2501.09412, §3.1: the other matrices are cut harder). Whole heads, with rows of Q and K, go as in
+// Wanda-sp: ⌊s · k⌋ of k KV heads (FLAP's code, lib/prune.py), and the FFN makes up for the rest, so that all methods
+// reach the same size.
 import { UsageError } from '../../base/errors.ts'
 import { type Architecture, decoderLinears, fullWidths, type Scope } from '../../model/architecture.ts'
 import type { Widths } from '../../model/half-block.ts'
@@ -12,7 +13,7 @@ export interface WidthOptions {
   readonly multiple: number
 }
 
-/** @throws UsageError where the scope is too small for the sparsity, or the rounding leaves no neuron */
+/** @throws UsageError where the scope is too small for the sparsity, or rounding leaves no neuron */
 export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: WidthOptions): Widths {
   const full = fullWidths(a)
   if (sparsity === 0 || scope === 'layers') return { ffn: full.ffn, value: full.value }
@@ -24,7 +25,8 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
   const cut = (sparsity * total - goneWithHeads) / prunable
   if (cut >= 1)
     throw new UsageError(
-      `sparsity ${sparsity} cannot be reached: scope ${scope} covers ${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
+      `sparsity ${sparsity} cannot be reached: scope ${scope} covers ` +
+        `${((100 * (prunable + goneWithHeads)) / total).toFixed(0)} % of the decoder linears.` +
         (scope === 'ffn'
           ? ' Use a method that cuts attention too (best, paper, plain:scope=ffn+ragged) or a lower sparsity.'
           : ' Use a lower sparsity.'),
@@ -42,17 +44,17 @@ export function uniformWidths(a: Architecture, { sparsity, scope, multiple }: Wi
   }
   if (widths.ffn < 1 || widths.value < 1)
     throw new UsageError(
-      `sparsity ${sparsity} would leave ${widths.ffn} of ${full.ffn} neurons and ${widths.value} of ${full.value} value channels per head. ` +
-        'Use a lower sparsity or a smaller multiple.',
+      `sparsity ${sparsity} would leave ${widths.ffn} of ${full.ffn} neurons and ${widths.value} of ${full.value} ` +
+        'value channels per head. Use a lower sparsity or a smaller multiple.',
     )
   return widths
 }
 
-/** Kernels work in tiles; a width that is no multiple of them wastes part of the last one. 256 suits GGUF's K-quants too. */
+/** Kernels work in tiles, and other widths waste a part of the last tile. 256 suits GGUF's K-quants too. */
 const TILES = [256, 128, 64, 32]
-/** A tile may be at most this part of the width, so that rounding moves the sparsity by little. */
+/** The largest part of a width that a tile may be, so that rounding moves the sparsity by little. */
 const MAX_TILE_SHARE = 1 / 32
 
-/** The multiple that stock widths are rounded to where the user names none: 256, less for small models. */
+/** The default multiple of stock widths: 256, less for small models. */
 export const defaultMultiple = (ffnWidth: number): number =>
   TILES.find(tile => tile <= ffnWidth * MAX_TILE_SHARE) ?? Math.min(TILES.at(-1)!, ffnWidth)

@@ -1,19 +1,19 @@
-// Which whole layers go, as ShortGPT has it: those with the least block influence, `1 − E_t[cos(x_t, y_t)]` between the stream before and
-// after the layer on the dense model, all at once (arXiv 2403.03853).
+// Which whole layers go, as in ShortGPT (arXiv 2403.03853): the layers with the least block influence,
+// `1 − E_t[cos(x_t, y_t)]` between the stream before and after the layer on the dense model, all at once.
 import { UsageError } from '../../base/errors.ts'
 import { type Architecture, layersOf } from '../../model/architecture.ts'
 
-/** A layer that goes, in the order of going. */
+/** Listed in the order of removal. */
 export interface RemovedLayer {
   readonly layer: number
-  /** Its block influence, or the perplexity of the probe without it and those before it in the list. */
+  /** Its block influence, or the perplexity of the probe without it and the layers before it in the list. */
   readonly cost: number
 }
 
-/** The first and the last layer of what is left stay in SLEB, and something must in any method. */
+/** SLEB keeps the first and the last layer, and any method must keep some. */
 const LEAST = 2
 
-/** The sparsity in whole layers. @throws UsageError where too few would stay */
+/** @throws UsageError where too few would stay */
 export function layersToRemove(a: Architecture, sparsity: number): number {
   const layers = layersOf(a)
   const removed = Math.round(sparsity * layers)
@@ -24,7 +24,7 @@ export function layersToRemove(a: Architecture, sparsity: number): number {
   return removed
 }
 
-/** The `count` layers with the least influence, of equal ones the earlier. */
+/** The `count` layers with the least influence; of equals, the earlier. */
 export const leastInfluential = (influence: readonly number[], count: number): RemovedLayer[] =>
   influence
     .map((cost, layer) => ({ layer, cost }))

@@ -1,8 +1,8 @@
-// The methods of others that results are compared with: what each is made of, as method.ts has it of ours.
+// The parts of other authors' methods that results are compared with, as in method.ts.
 
 /** Layout compact would keep query and key rows of removed heads. */
 const HEADS = { scope: ['ffn+heads', 'ffn'], multiple: [], layout: ['padded', 'stock'] } as const
-/** What stays is a stock model with fewer layers. */
+/** The result is a stock model with fewer layers. */
 const LAYERS = { scope: ['layers'], layout: ['stock'] } as const
 
 export const BASELINES = {
@@ -14,7 +14,7 @@ export const BASELINES = {
       allocate: ['standardized'],
       score: ['fluctuation'],
       repair: ['bias'],
-      layout: ['padded', 'compact'], // not stock: each layer has widths of its own, and may lose all its heads or neurons
+      layout: ['padded', 'compact'], // not stock: each layer has its own widths, and may lose all heads or neurons
     },
   },
   'wanda-sp': {

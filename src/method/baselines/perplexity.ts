@@ -1,9 +1,8 @@
-// Which whole layers go, as SLEB has it: one after another, each time the one without which the model predicts the calibration text best
-// (arXiv 2402.09025). The first and the last of those left always stay, as in its code (sleb.py). Measured on the probe, not on all
-// calibration windows: with L layers left a round takes about L² / 2 of them over the probe, and L times the head.
-// All candidates of a round go through the model together: at each layer a branch leaves the stream that skips it, so that what is before
-// it is computed once, and each layer is read once a round.
-
+// Which whole layers go, as in SLEB (arXiv 2402.09025): one after another, next the layer without which the model
+// predicts the calibration text best. The first and the last layer left always stay, as in its code (sleb.py). The
+// probe is measured, not all calibration windows: with L layers left, a round takes about L² / 2 layers and L heads.
+// All candidates of a round go through the model together, each on a branch that skips its layer, so that each layer is
+// read once a round.
 import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { Head } from '../../forward/head.ts'
@@ -17,7 +16,7 @@ import type { Windows } from '../../text/windows.ts'
 import { probeWindows } from '../allocate/probe.ts'
 import type { RemovedLayer } from './influence.ts'
 
-/** Removes `count` layers, at most all but two. @throws FaspError */
+/** Removes `count` layers, at most all but two. */
 export async function* leastMissed(
   context: Context,
   model: Model,
@@ -28,7 +27,7 @@ export async function* leastMissed(
   const layers = layersOf(model.architecture)
   const probe = probeWindows(windows, probeTokens)
   const runner = new HalfBlockRunner(engine, probe[0].length, 'float32')
-  const total = count * layers - (count * (count - 1)) / 2 // a round has one layer less than the one before
+  const total = count * layers - (count * (count - 1)) / 2 // each round has one layer less
   yield { type: 'phase', phase: 'allocate', total, unit: 'layers' }
   const head = await Head.open(model, engine)
   let left = Array.from({ length: layers }, (_, layer) => layer)

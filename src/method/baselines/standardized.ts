@@ -1,9 +1,8 @@
-// How much to cut where, as FLAP has it (AL-AM: adaptive across layers and modules; arXiv 2312.11983): scores of each half-block are
-// standardised over its columns, z = (s − mean s) / std s; a head has the mean of its columns; all heads and neurons of the model are ranked
-// together, and the best stay, up to the number of parameters that is to be left.
-// A KV head counts with its query heads and all their rows and columns, (2r + 2) · e · d parameters (FLAP's code: 170 neurons' worth, whatever
-// the shape), a neuron its two or three rows and columns. No layer is protected: one can lose all its heads, or neurons.
-
+// How much to cut where, as in FLAP (AL-AM: adaptive across layers and modules; arXiv 2312.11983): scores of each
+// half-block are standardised over its columns, z = (s − mean s) / std s; a head has the mean of its columns; all heads
+// and neurons are ranked together, and the best stay, up to the wanted number of parameters. A KV head counts with all
+// rows and columns of its query heads, (2r + 2) · e · d parameters (FLAP's code: as 170 neurons, in any shape), a
+// neuron with its two or three. A layer can lose all its heads, or neurons.
 import { type Architecture, decoderLinears, fullWidths, layersOf } from '../../model/architecture.ts'
 import { columnGroups, headGroups } from '../../model/coupling.ts'
 import type { HalfBlock, Widths } from '../../model/half-block.ts'
@@ -20,7 +19,7 @@ interface Unit {
   readonly parameters: number
 }
 
-/** Widths of each layer, which leave as near to 1 − `sparsity` of the decoder linears as whole units can. */
+/** Widths of each layer, which leave about 1 − `sparsity` of the decoder linears. */
 export async function standardizedWidths(
   model: Model,
   dense: DenseStatistics,
@@ -56,13 +55,13 @@ export async function standardizedWidths(
   return sharedOut(share, sparsity, fits)
 }
 
-/** What a layer will keep about, before anything is measured. */
+/** Widths that a layer will keep about, before measurements. */
 export function expectedWidths(a: Architecture, sparsity: number): Widths {
   const { ffn, value, kvHeads } = fullWidths(a)
   return { ffn: Math.round(ffn * (1 - sparsity)), value, kvHeads: Math.round(kvHeads * (1 - sparsity)) }
 }
 
-/** The units with the highest scores, as many as come nearest to `parameters` together; of equal ones the earlier. */
+/** The units with the highest scores, as near to `parameters` in all as can be; of equals, the earlier. */
 function best(units: readonly Unit[], parameters: number): Unit[] {
   const order = [...units].sort((x, y) => y.score - x.score)
   let [total, miss, stay] = [0, parameters, 0]

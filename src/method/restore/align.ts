@@ -1,9 +1,8 @@
-// What the input layers of a half-block get to see, turned towards what the dense model's get. X and Y [tokens, d] are the rows
-// of the pruned and of the dense stream, normalised where they are there. The linear map that takes X closest to Y,
+// Turns the input of a half-block's input layers towards the dense model's. X and Y [tokens, d] are rows of the pruned
+// and of the dense stream, after the norm. The linear map that takes X closest to Y,
 //   Z = argmin ‖Y − X (I + Z)‖² + δ‖Z‖²,  that is (XᵀX + δI) Z = Xᵀ(Y − X),
-// goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. They keep their shapes, so that it costs nothing later.
-// Ours; GPTAQ (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
-
+// goes into the input layers, α of the way: W' = W (I + αZ)ᵀ. Shapes stay, so that it costs nothing later. Ours; GPTAQ
+// (arXiv 2504.02692) quantises layers towards the outputs of the unquantised model in the same spirit.
 import { matrix } from '../../engine/linalg/matrix.ts'
 import { transposed } from '../../engine/linalg/scatter.ts'
 import type { Floats } from '../../formats/tensors.ts'
@@ -16,7 +15,7 @@ import { factorDamped } from '../statistics/system.ts'
 
 /**
  * @param stream the pruned one before the half-block; the dense target is at the same place
- * @returns the half-block with its new input layers, XᵀX, and the `damp` that the factorisation took
+ * @returns the half-block with new input layers, XᵀX, and the `damp` of the factorisation
  */
 export async function alignInputs(
   stream: Stream,

@@ -1,16 +1,15 @@
-// Repairs what stays: least squares on the kept columns M in delta form, towards the output that the removed columns P gave.
+// Repairs the kept columns M by least squares in delta form, towards the output that the removed columns P gave.
 //   W' = W_M + Δ,  Δ (G_MM + δI) = W_P G_PM,  δ = damp · mean(diag G)                    (arXiv 2501.09412, §3.3)
 //   centred (where the layer has a bias): G − Nμμᵀ for G, and b' = b + W_P μ_P − Δ μ_M
-// The errors follow from the normal equations without another pass: with R = G_MP W_Pᵀ,
+// Errors follow from the normal equations without another pass: with R = G_MP W_Pᵀ,
 //   before = ⟨W_P G_PP, W_P⟩,  after = before − ⟨Δᵀ, R⟩ − δ‖Δ‖²,  both relative to ⟨W G, W⟩.
 // With a dense target (method/statistics/gap.ts) the output is to be H Wᵀ + αD:
-//   R = G_MP W_Pᵀ + H_MᵀαD,  before = ‖H_P W_Pᵀ + αD‖²;  centred, what the mean of αD lacks is in R and b' as W_P μ_P is.
-// Instead, `bias` leaves the kept columns and gives the bias the mean of what went: b' = b + c, c = W_P μ_P, where μ may be that of the dense
-// model (FLAP, arXiv 2312.11983; its code overwrites a bias that is there):
+//   R = G_MP W_Pᵀ + H_MᵀαD,  before = ‖H_P W_Pᵀ + αD‖²;  centred, the mean of αD is in R and b' as W_P μ_P is.
+// Instead, `bias` leaves the kept columns and gives the bias the mean output of the removed ones: b' = b + c, c = W_P
+// μ_P, where μ may be the dense model's (FLAP, arXiv 2312.11983; its code overwrites the old bias):
 //   after = ‖H_P W_Pᵀ − 1cᵀ‖² = before − 2N⟨W_P μ_P, c⟩ + N‖c‖²
-// Where a norm follows the output layer, H is r H and W is diag(γ) W in all this, and γ divides what changes (method/statistics/gram.ts).
-// G is accumulated in float32, and so are its products with W; the system is factored and solved in float64.
-
+// Where a norm follows the output layer, H is r H and W is diag(γ) W, and γ divides changes (statistics/gram.ts). G and
+// its products with W are in float32; the system is factored and solved in float64.
 import { NumericError } from '../../base/errors.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { matrix } from '../../engine/linalg/matrix.ts'
@@ -22,15 +21,15 @@ import { complement } from '../select/top.ts'
 import { countedRows, outputEnergy, type Statistics } from '../statistics/gram.ts'
 import { factorDamped, type SystemOptions } from '../statistics/system.ts'
 
-/** Outputs that are solved for at once: in float64 all of a wide layer's would take as much memory as the factor. */
+/** Outputs to solve for at a time: all outputs of a wide layer in float64 would take as much memory as the factor. */
 const OUTPUTS = 1024
 
 export interface RestoreOptions extends SystemOptions {
   /** Centre the activations and repair the bias. Ignored where there is no bias. */
   readonly center: boolean
-  /** False leaves all as it is; `bias` changes only the bias. */
+  /** False changes nothing; `bias` changes only the bias. */
   readonly restore: boolean | 'bias'
-  /** For `bias`: the means that it takes. @default those of the statistics */
+  /** For `bias`: μ. @default as in the statistics */
   readonly means?: Float64Array
 }
 
@@ -40,7 +39,7 @@ export interface Restored {
   /** Squared output error on the calibration activations over the squared output: without and with restoration. */
   readonly errorBefore: number
   readonly errorAfter: number
-  /** The `damp` that the factorisation took; larger than asked for where that failed. */
+  /** The `damp` of the factorisation; larger than asked for where that failed. */
   readonly damp: number
 }
 
@@ -59,9 +58,9 @@ export async function restoreColumns(
   const out = weight.length / width
   const removed = complement(kept, width) // P
   const counted = countedRows(weight, statistics)
-  const [wM, wP] = [kept, removed].map(at => transposed(counted, width, at)) // W_Mᵀ [|M|, out]: columns of W lie contiguous
+  const [wM, wP] = [kept, removed].map(at => transposed(counted, width, at)) // W_Mᵀ [|M|, out]
   const stays = gains ? transposed(weight, width, kept) : wM
-  // R [|M|, out], without what the centring takes away
+  // R [|M|, out], before centring
   const right =
     removed.length > 0
       ? await engine.linalg.multiply(pick(gram, kept, removed, width), wP, out)
@@ -71,7 +70,8 @@ export async function restoreColumns(
   const before = away + (gap ? 2 * dot(pickRows(gap.cross, removed, out), wP) + gap.energy : 0)
   if (!Number.isFinite(total))
     throw new NumericError(
-      `${options.layer}: its input or output on the calibration text is beyond float32. The checkpoint is damaged, or holds a model that needs another format; fetch it again.`,
+      `${options.layer}: its input or output on the calibration text is beyond float32. The checkpoint is damaged, ` +
+        'or holds a model that needs another format; fetch it again.',
     )
   const relative = (error: number) => (total > 0 ? Math.max(0, error) / total : 0)
   const plain = { bias, errorBefore: relative(before), damp: options.damp }
@@ -87,7 +87,7 @@ export async function restoreColumns(
   if (cross) for (let i = 0; i < cross.length; i++) right[i] += cross[i]
   const mu = options.center && bias ? mean : undefined
   const muM = Float64Array.from(kept, column => mu?.[column] ?? 0)
-  // Mean of what is to be made up for [out]: the bias carries it, and R is without it.
+  // Mean of the output to make up for [out]: the bias carries it, and R is without it.
   const carried = mu ? meanOutput(wP, removed, mu, out).map((v, o) => v + (gap?.mean[o] ?? 0)) : new Float64Array(out)
   const { damp: asked, layer } = options
   const system = await factorDamped(engine.linalg.factor, statistics, mu, kept, { damp: asked, layer })

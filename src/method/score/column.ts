@@ -1,4 +1,4 @@
-// Which columns matter: the column metric of FASP, `s_j = Σ_i |W_ij| · ‖X_j‖₂` with `‖X_j‖₂ = √G_jj` (arXiv 2501.09412, §3.2).
+// The column metric of FASP, `s_j = Σ_i |W_ij| · ‖X_j‖₂` with `‖X_j‖₂ = √G_jj` (arXiv 2501.09412, §3.2).
 import type { Statistics } from '../statistics/gram.ts'
 
 /** Scores [in] of the input columns of `weight` [out, in]. */

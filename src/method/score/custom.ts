@@ -1,10 +1,10 @@
-// Which columns matter, by a function of the user's: `plain({ score })` of method.ts.
+// Which columns matter, by the user's function: `plain({ score })` of method.ts.
 import { UsageError } from '../../base/errors.ts'
 import type { HalfWeights } from '../../forward/weights.ts'
 import type { HalfBlock } from '../../model/half-block.ts'
 import { countedRows, type Statistics } from '../statistics/gram.ts'
 
-/** An output layer (`o_proj`, `down_proj`) and what was observed of its input H [tokens, width] on the pruned stream. Read only. */
+/** An output layer (`o_proj`, `down_proj`) and statistics of its input H [tokens, width] on the pruned stream. */
 export interface Scored
   extends Pick<HalfBlock, 'kind' | 'layer'>,
     Pick<Statistics, 'width' | 'tokens' | 'gram' | 'mean'> {
@@ -12,10 +12,10 @@ export interface Scored
   readonly weight: Float32Array
 }
 
-/** Scores [width] of the columns. A value channel has the sum over the query heads that share it; the highest stay, of equal ones the first. */
+/** Scores [width] of columns, summed over a value channel's query heads. The highest stay; of equals, the first. */
 export type Score = (scored: Scored) => Float64Array<ArrayBuffer>
 
-/** @throws UsageError where there is not a finite number for each column */
+/** @throws UsageError for other than a finite number for each column */
 export function ownScores(
   score: Score,
   { half, output }: HalfWeights,

@@ -1,7 +1,6 @@
-// Which columns fluctuate, so that their mean cannot stand in for them: FLAP's weighted input feature variance, `s_j = F_j · ‖W_:j‖₂²`, with F_j
-// the variance of column j of H in the dense model (arXiv 2312.11983). The scores of o_proj are squared as in FLAP's code (lib/prune.py);
-// we have not found that in the paper, but its figures come from the code.
-
+// FLAP's weighted input feature variance, `s_j = F_j · ‖W_:j‖₂²`, with F_j the variance of column j of H in the dense
+// model: the mean cannot stand in for columns that fluctuate (arXiv 2312.11983). Scores of o_proj are squared as in
+// FLAP's code (lib/prune.py), from which the paper's figures come; we have not found that in the paper.
 import type { HalfBlock } from '../../model/half-block.ts'
 import type { Moments } from '../statistics/moments.ts'
 import { magnitudeScores } from './magnitude.ts'

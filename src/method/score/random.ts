@@ -1,9 +1,8 @@
-// Which columns go, by chance: what a method must be better than. Numbers from mulberry32, a stream of its own for each half-block.
-
+// Which columns go, by chance: a method must be better. Numbers from mulberry32, with a seed for each half-block.
 import { randomNumbers } from '../../base/random.ts'
 import type { HalfBlock } from '../../model/half-block.ts'
 
-/** 2³² / φ: seeds of neighbours are far apart. */
+/** 2³² / φ: neighbours have seeds far apart. */
 const STRIDE = 0x9e3779b9
 
 export function randomScores(seed: number, { layer, kind }: HalfBlock, width: number): Float64Array<ArrayBuffer> {

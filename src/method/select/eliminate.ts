@@ -1,9 +1,9 @@
-// Backward elimination: columns go in rounds, those first whose loss is least once the others have made up for it, and what stays is
-// repaired after each round: downdates of P = (G + δI)⁻¹ and of W as repaired so far (engine/linalg/downdate.ts).
-// (Optimal Brain Surgeon: Hassibi & Stork, NeurIPS 1992; for layers, Frantar & Alistarh, NeurIPS 2022; OSSCAR, arXiv 2403.12983, searches
-// on from there.) The error includes δ‖W' − W‖², as that of the restoration does; both end at the same weights. Columns that only go
-// together, those of a value channel's query group, are one group: r columns instead of one.
-
+// Backward elimination: columns go in rounds, first the columns that the others make up for best, and the rest is
+// repaired after each round: downdates of P = (G + δI)⁻¹ and of W as repaired so far (engine/linalg/downdate.ts). The r
+// columns of a value channel's query group go together. The error includes δ‖W' − W‖², as in the restoration; both end
+// at the same weights.
+// Source: Optimal Brain Surgeon, Hassibi & Stork, NeurIPS 1992; for layers, Frantar & Alistarh, NeurIPS 2022; OSSCAR,
+// arXiv 2403.12983, searches on from this.
 import { NumericError } from '../../base/errors.ts'
 import type { Engine } from '../../engine/engine.ts'
 import type { RowReader } from '../../engine/linalg/cholesky.ts'
@@ -20,11 +20,11 @@ export interface Elimination {
   readonly kept: Int32Array<ArrayBuffer>
   /** Groups that went, round after round. */
   readonly order: Int32Array<ArrayBuffer>
-  /** Squared error after each round, with how many groups had gone; it starts with none. */
+  /** Squared error after each round, from none removed on. */
   readonly curve: readonly { readonly removed: number; readonly error: number }[]
-  /** What each group cost when it went, or would cost next. */
+  /** The cost of each group when it went, or next. */
   readonly scores: Float64Array<ArrayBuffer>
-  /** The `damp` that the factorisation took. */
+  /** The `damp` of the factorisation. */
   readonly damp: number
 }
 
@@ -33,13 +33,13 @@ export interface EliminateOptions extends SystemOptions {
   readonly center: boolean
   /** How much less correlations between columns count, 0 to 1. @default 0 */
   readonly shrinkage?: number
-  /** Consecutive classes of `size` groups, of which each keeps `keep`. @default one class of all */
+  /** Each class of `size` consecutive groups keeps `keep`. @default one class */
   readonly classes?: { readonly size: number; readonly keep: number }
 }
 
-/** A round takes this part of the groups: smaller rounds choose better, and each costs a pass over P. */
+/** The part of the groups that goes in a round: smaller rounds choose better, and each costs a pass over P. */
 const ROUND_SHARE = 1 / 48
-/** W and P shrink to the columns that are left once these are less than this part of theirs: a round passes over all of P. */
+/** W and P shrink once fewer than this part of the columns is left: a round passes over all of P. */
 const SHRINK_SHARE = 7 / 8
 
 /**
@@ -63,7 +63,8 @@ export async function eliminate(
   const begin = (n: number, read: RowReader) => downdate(engine.linalg, n, read, w, cross)
   const system = await factorDamped(begin, statistics, options.center ? mean : undefined, allColumns(width), options)
   const one: RowReader = (i, from, to) => to.fill(0).fill(+(i === from), 0, 1)
-  const rows = system?.factor ?? (await downdate(engine.linalg, width, one, w))! // where nothing is ever active no choice matters
+  // Where nothing is ever active, no choice matters.
+  const rows = system?.factor ?? (await downdate(engine.linalg, width, one, w))!
   const scores = new Float64Array(groups.length)
   const gone = new Uint8Array(groups.length)
   const order: number[] = []
@@ -88,7 +89,8 @@ export async function eliminate(
     const error = await rows.remove(rowsOf(round))
     if (error === undefined)
       throw new NumericError(
-        `${options.layer}: elimination ran out of precision. Use a larger damp, more calibration text, or score column.`,
+        `${options.layer}: elimination ran out of precision. Use a larger damp, more calibration text, or score ` +
+          'column.',
       )
     for (const g of round) {
       gone[g] = 1
@@ -107,7 +109,7 @@ export async function eliminate(
   return { kept, order: Int32Array.from(order), curve, scores, damp: system?.damp ?? options.damp }
 }
 
-/** `Hᵀ(αD)` [in, out], of centred activations where they are. */
+/** `Hᵀ(αD)` [in, out]. */
 function crossOf({ width, tokens, mean, gap }: Statistics, center: boolean): Matrix {
   const { mean: gaps, cross } = gap!
   const all = matrix(width, gaps.length, Float64Array.from(cross))

@@ -1,10 +1,10 @@
-// Another basis for the value channels, in which the first k of each KV head are the best k directions, for every k. A change of basis
-// B of KV head g loses nothing: attention mixes tokens, so V' = B V and O'_i = O_i Bᵀ for its r query heads give the same output.
+// A basis for the value channels in which the first k channels of each KV head are the best k directions, for every k.
+// A change of basis B of a KV head loses nothing: attention mixes tokens, so that V' = B V and O'_i = O_i Bᵀ for its r
+// query heads give the same output.
 //   S = Σ_i O_iᵀ O_i,  Ḡ = mean_i G_ii = Fᵀ F,  F S Fᵀ = Uᵀ diag(σ²) U,  B = Gram–Schmidt of the rows of U F⁻ᵀ
-// With A the outputs of a head, Ḡ = AᵀA, the best rank-k approximation of A Oᵀ is A Bᵀ C where the rows of B span those of U_k F⁻ᵀ (Eckart
-// & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r = 1, by the mean Ḡ for grouped queries.
-// Selection and least squares then go on in the new basis.
-
+// With A the outputs of a head, Ḡ = AᵀA, the best rank-k approximation of A Oᵀ is A Bᵀ C where the rows of B span the
+// rows of U_k F⁻ᵀ (Eckart & Young, Psychometrika 1936, in the metric Ḡ), and Σ_{j > k} σ_j² is its error: exact for r =
+// 1, by the mean Ḡ for grouped queries.
 import type { Engine } from '../../engine/engine.ts'
 import { type Matrix, matrix, rowsOf } from '../../engine/linalg/matrix.ts'
 import { transposed } from '../../engine/linalg/scatter.ts'
@@ -16,13 +16,13 @@ import { type AttentionHalf, groupSize } from '../../model/half-block.ts'
 import { countedRows, type Statistics } from '../statistics/gram.ts'
 import { allColumns } from './top.ts'
 
-/** Eigenvalues of Ḡ below this part of the largest count as so large: directions that never fire must not divide by zero. */
+/** The least eigenvalue of Ḡ, as a part of the largest: directions that never fire must not divide by zero. */
 const FLOOR = 1e-9
 
 interface Rotation {
   /** B [e, e] of each KV head, orthonormal rows. */
   readonly bases: readonly Matrix[]
-  /** σ² of each value row [k·e], descending in each KV head: what its removal would cost. */
+  /** σ² of each value row [k·e], the cost of its removal, descending in each KV head. */
   readonly scores: Float64Array<ArrayBuffer>
 }
 
@@ -32,7 +32,6 @@ export interface RotatedValues extends Rotation {
   readonly statistics: Statistics
 }
 
-/** Turns weights and statistics of an attention half-block. */
 export async function rotateValues(
   engine: Engine,
   half: AttentionHalf,
@@ -115,14 +114,8 @@ async function valueRotation(
     await engine.linalg.gemm(half, F, metric, { transB: true })
     const { values, vectors } = await engine.linalg.eigh(metric)
     const basis = matrix(e, e)
-    await engine.linalg.gemm(
-      vectors,
-      scaledRows(
-        axes,
-        roots.map(root => 1 / root),
-      ),
-      basis,
-    )
+    const inverses = roots.map(root => 1 / root)
+    await engine.linalg.gemm(vectors, scaledRows(axes, inverses), basis)
     orthonormalise(basis)
     bases.push(basis)
     scores.set(values, g * e)
@@ -150,7 +143,7 @@ const scaledRows = ({ data, rows, columns }: Matrix, scales: Float64Array): Matr
     data.map((v, i) => v * scales[Math.floor(i / columns)]),
   )
 
-/** Modified Gram–Schmidt, each row twice ("twice is enough": Giraud et al., Numer. Math. 2005). Rows are independent by construction. */
+/** Modified Gram–Schmidt, each row twice (Giraud et al., Numer. Math. 2005). Rows are independent. */
 function orthonormalise({ data, rows, columns }: Matrix): void {
   const row = (i: number) => data.subarray(i * columns, (i + 1) * columns)
   for (let i = 0; i < rows; i++) {

@@ -1,6 +1,5 @@
-// Which units of a half-block stay, by the score that the options name, and the columns that go with them. Units are neurons, value
-// channels with their query group, or KV heads with all their query heads; the score of a unit is the sum over its columns.
-
+// Which units of a half-block stay, by the score of the options, and their columns. Units are neurons, value channels
+// with their query group, or KV heads with all query heads; the score of a unit is the sum over its columns.
 import type { Engine } from '../../engine/engine.ts'
 import type { HalfWeights } from '../../forward/weights.ts'
 import type { Scope } from '../../model/architecture.ts'
@@ -17,20 +16,20 @@ import { eliminate } from './eliminate.ts'
 import { allColumns, keepTop, keepTopPerGroup } from './top.ts'
 
 export interface Selection {
-  /** Of neurons, value rows, or KV heads. @default nothing was to be chosen */
+  /** Of neurons, value rows, or KV heads. Undefined where there was no choice. */
   readonly scores?: Float64Array
   /** The neurons or value rows that stay, ascending. */
   readonly kept: Int32Array<ArrayBuffer>
-  /** The input columns of the output layer that go with them, ascending. */
+  /** Their input columns of the output layer, ascending. */
   readonly columns: Int32Array<ArrayBuffer>
-  /** The damping that elimination took; that asked for where nothing was factored. */
+  /** The damping of the elimination; as asked for where nothing was factored. */
   readonly damp: number
 }
 
 export interface SelectOptions {
   readonly scope: Scope
   readonly score: 'column' | 'eliminate' | 'magnitude' | 'random' | 'fluctuation' | 'custom'
-  /** What `custom` is. */
+  /** The function of `custom`. */
   readonly own?: { readonly score?: Score }
   readonly vo: 'ragged' | 'per-head' | 'rotate'
   readonly damp: number
@@ -39,13 +38,13 @@ export interface SelectOptions {
   readonly seed: number
 }
 
-/** A half-block with what was observed of it. */
+/** A half-block with its statistics. */
 export interface Candidates {
   readonly weights: HalfWeights
   readonly statistics: Statistics
-  /** Of its H in the dense model, where the method goes by that. */
+  /** Of H in the dense model, where the method asks for it. */
   readonly dense?: Moments
-  /** Of the value rows, where they were rotated: each KV head's own, descending. */
+  /** Of rotated value rows, descending in each KV head. */
   readonly scores?: Float64Array<ArrayBuffer>
 }
 
@@ -79,7 +78,7 @@ export async function selectKept(
   return { scores, damp, kept, columns: columnsOfRows(half, kept) }
 }
 
-/** All of a half-block that nothing is cut in. */
+/** For a half-block that is not cut. */
 export function keepAll(half: HalfBlock): Selection {
   const columns = allColumns(half.output.in)
   return { kept: half.kind === 'ffn' ? columns : allColumns(half.kvHeads * half.headSize), columns, damp: 0 }

@@ -1,4 +1,4 @@
-// Which to keep, given scores: the highest, ties to the lower index, so that the same input always gives the same model.
+// The highest scores, ties to the lower index, so that the same input always gives the same model.
 
 /** Indices, ascending, of the `keep` highest scores. */
 export function keepTop(scores: Float64Array, keep: number): Int32Array<ArrayBuffer> {
@@ -17,10 +17,9 @@ export function keepTopPerGroup(scores: Float64Array, groups: number, keep: numb
   return kept
 }
 
-/** All indices below `n`. */
 export const allColumns = (n: number): Int32Array<ArrayBuffer> => Int32Array.from({ length: n }, (_, i) => i)
 
-/** The indices below `n` that are not in `kept`, ascending. */
+/** The indices below `n` outside `kept`, ascending. */
 export function complement(kept: Int32Array, n: number): Int32Array<ArrayBuffer> {
   const isKept = new Uint8Array(n)
   for (const i of kept) isKept[i] = 1

@@ -1,5 +1,4 @@
-// How the normalised rows X of the pruned stream compare with those of the dense one, Y, both [tokens, d]: XᵀX and Xᵀ(Y − X), for
-// method/restore/align.ts.
+// XᵀX and Xᵀ(Y − X) of the normalised rows X of the pruned and Y of the dense stream [tokens, d], for restore/align.ts.
 import { asValues, type Engine, type Feeds, hostOf, type Values } from '../../engine/engine.ts'
 import { Graph } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
@@ -12,7 +11,7 @@ export class AlignmentAccumulator {
   readonly #gram: Values<Floats> // [d, d]
   readonly #cross: Values<Floats> // [d, d]
 
-  /** @param norm of the half-block, before its input layers, where there is one @param weights of it, under the role `before` */
+  /** @param norm before the input layers, if there is one @param weights of the norm, under the role `before` */
   constructor(
     readonly engine: Engine,
     readonly d: number,
@@ -32,7 +31,7 @@ export class AlignmentAccumulator {
     await engine.run(key, () => alignGraph(d, norm), feeds, { newGram: gram, newCross: cross })
   }
 
-  /** @param group each rank has one, of its part of the tokens; the root gets what all have */
+  /** The root gets the sums over all ranks. */
   async finish(group = ALONE): Promise<{ readonly gram: Floats; readonly cross: Floats }> {
     const [gram, cross] = [await hostOf(this.#gram), await hostOf(this.#cross)]
     await group.sumAtRoot(gram, cross)
@@ -40,7 +39,7 @@ export class AlignmentAccumulator {
   }
 }
 
-/** `XᵀX` and `Xᵀ(Y − X)`, added up in place, of the rows of `x` and `y` [n, d], normalised where there is a norm. */
+/** Adds up `XᵀX` and `Xᵀ(Y − X)` in place, from `x` and `y` [n, d]. */
 function alignGraph(d: number, norm?: Norm): Graph {
   const g = new Graph('align')
   const rows = g.op('Concat', [g.input('x', 'float32', ['n', d]), g.input('y', 'float32', ['n', d])], { axis: 0 })

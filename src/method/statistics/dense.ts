@@ -1,8 +1,7 @@
-// What the dense model's own activations say of it, from one pass over the calibration windows. It depends on no method, so that all
-// methods that ask for it can share it (FLAP, ShortGPT):
+// Statistics of the dense model's activations, from one pass over the calibration windows, which methods share (FLAP,
+// ShortGPT):
 //   of each half-block's H: mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1);
 //   of each layer: block influence 1 − E_t[cos(x_t, y_t)] between the streams x before and y after it.
-
 import type { Progress } from '../../base/events.ts'
 import { copied, cosines, drop } from '../../engine/linalg/rows.ts'
 import type { Context } from '../../forward/context.ts'
@@ -20,12 +19,10 @@ export interface DenseStatistics {
   readonly layers: readonly {
     readonly attention: Moments
     readonly ffn: Moments
-    /** Block influence. */
     readonly influence: number
   }[]
 }
 
-/** @throws FaspError */
 export async function* denseStatistics(
   context: Context,
   model: Model,

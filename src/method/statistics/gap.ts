@@ -1,11 +1,11 @@
-// The dense target: what the pruned stream lacks of the dense one after a half-block, as far as the columns of H can make up for it.
+// The dense target: the difference of the dense and the pruned stream after a half-block, which columns of H make up
+// for.
 //   D = y_dense − (x + H Wᵀ + b),  wanted output: H Wᵀ + α D
-// `Hᵀ(αD)` [width, d] is added to the right-hand side of the least squares. With z = y_dense − x − b, added up batch by batch,
+// `Hᵀ(αD)` [width, d] goes into the right-hand side of the least squares. With z = y_dense − x − b, the half-block's
+// output is not needed:
 //   HᵀD = Hᵀz − G Wᵀ,  mean D = mean z − W μ,  ‖D‖² = ‖z‖² − 2⟨Hᵀz, Wᵀ⟩ + ⟨W G, W⟩
-// so that the output of the half-block is not computed for it.
-
-import { asValues, type Engine, hostOf, type Tensor, type Values, values } from '../../engine/engine.ts'
-import { Graph } from '../../formats/onnx.ts'
+import { asValues, type Engine, hostOf, type Values, values } from '../../engine/engine.ts'
+import { runFormula } from '../../engine/linalg/rows.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Accumulator, Observed } from '../../forward/observation.ts'
 import { ALONE } from '../../ranks/group.ts'
@@ -41,11 +41,21 @@ export class GapAccumulator implements Accumulator {
       scale,
     }
     const outputs = { newCross: cross, newSum: sum, energy: values(energy, []) }
-    await this.engine.run(scale ? 'gap weighted' : 'gap', () => gapGraph(scale), feeds, outputs)
+    await runFormula(this.engine, scale ? 'gap weighted' : 'gap', feeds, outputs, (g, of) => {
+      // C ← C + Hᵀz, s ← s + Σ r z, and ‖z‖², with r = 1 where there is no scale
+      const z = g.op('Sub', [g.op('Sub', [of.y, of.x]), of.bias])
+      const rows = scale ? g.op('Mul', [z, of.scale]) : z
+      const sum = g.op('ReduceSum', [rows, g.constant('int64', [0])], { keepdims: 0 })
+      return {
+        newCross: g.op('Gemm', [of.h, z, of.cross]),
+        newSum: g.op('Add', [of.sum, sum]),
+        energy: g.op('ReduceSumSquare', [z], { keepdims: 0 }),
+      }
+    })
     this.#energy[0] += energy[0]
   }
 
-  /** @param statistics of H @param weight W [d, width] @param group as of `GramAccumulator`: undefined but at the root */
+  /** @param statistics of H @param weight W [d, width] @returns undefined at other ranks than the root */
   async finish({ gram, mean, tokens }: Statistics, weight: Floats, alpha: number, group = ALONE) {
     const [width, d] = [this.width, this.bias.length]
     const sums = await hostOf(this.#cross)
@@ -63,19 +73,4 @@ export class GapAccumulator implements Accumulator {
       }
     return { cross: sums, mean: meanGap.map(m => alpha * m), energy: alpha ** 2 * Math.max(0, energy) }
   }
-}
-
-/** `C ← C + Hᵀz`, `s ← s + Σ z` in place, and `‖z‖²`; in Σ z each row times its `scale`, where there is one. */
-function gapGraph(scale?: Tensor): Graph {
-  const g = new Graph('gap')
-  const h = g.input('h', 'float32', ['m', 'n'])
-  const [x, y] = ['x', 'y'].map(name => g.input(name, 'float32', ['n', 'd']))
-  const z = g.op('Sub', [g.op('Sub', [y, x]), g.input('bias', 'float32', ['d'])])
-  const cross = g.op('Gemm', [h, z, g.input('cross', 'float32', ['m', 'd'])])
-  g.output('newCross', cross, 'float32', ['m', 'd'])
-  const rows = scale ? g.op('Mul', [z, g.input('scale', 'float32', ['n', 1])]) : z
-  const sum = g.op('ReduceSum', [rows, g.constant('int64', [0])], { keepdims: 0 })
-  g.output('newSum', g.op('Add', [g.input('sum', 'float32', ['d']), sum]), 'float32', ['d'])
-  g.output('energy', g.op('ReduceSumSquare', [z], { keepdims: 0 }), 'float32', [])
-  return g
 }

@@ -1,10 +1,9 @@
-// Statistics of hidden activations: `G = HᵀH` and `μ`, added up batch by batch on the engine in float32. `Hᵀ` comes as [width, tokens], so that
-// the columns of a product are a view.
-
-import { asValues, type Engine, type Tensor, values } from '../../engine/engine.ts'
+// Statistics of hidden activations: `G = HᵀH` and `μ`, added up by the engine in float32 from batches of `Hᵀ` [width,
+// tokens].
+import { asValues, type Engine, values } from '../../engine/engine.ts'
 import type { SymmetricSum } from '../../engine/linalg/linalg.ts'
+import { runFormula } from '../../engine/linalg/rows.ts'
 import { addTo } from '../../engine/linalg/sums.ts'
-import { Graph } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import type { Accumulator, Observed } from '../../forward/observation.ts'
 import { ALONE } from '../../ranks/group.ts'
@@ -18,14 +17,14 @@ export interface Gap {
   readonly energy: number
 }
 
-/** What score and restoration need to know of `H` [tokens, width]. Where a norm follows it is r H; then N is Σ r², and μ that of H by r². */
+/** Statistics of `H` [tokens, width]. Where a norm follows, H is r H, N is Σ r², and μ weighs H by r². */
 export interface Statistics {
   readonly width: number
   readonly tokens: number // N
   readonly gram: Floats // [width, width]
   readonly mean: Float64Array<ArrayBuffer> // μ [width]
   readonly gains?: Floats // γ of that norm [d]
-  /** With a dense target: what the output is to have beyond `H Wᵀ`. */
+  /** With a dense target: the wanted output beyond `H Wᵀ`. */
   readonly gap?: Gap
 }
 
@@ -46,13 +45,16 @@ export class GramAccumulator implements Accumulator {
     const sum = new Float32Array(this.width)
     const feeds = { h: asValues(h, tokens), scale }
     const graph = scale ? 'gram sum weighted' : 'gram sum'
-    await this.engine.run(graph, () => sumGraph(scale), feeds, { sum: values(sum, [this.width]) })
+    await runFormula(this.engine, graph, feeds, { sum: values(sum, [this.width]) }, (g, of) => {
+      const rows = scale ? g.op('Mul', [of.h, g.op('Transpose', [of.scale])]) : of.h
+      return { sum: g.op('ReduceSum', [rows, g.constant('int64', [1])], { keepdims: 0 }) }
+    })
     addTo(this.#sum, sum)
     await this.#products.add(h)
     this.#tokens[0] += squares ?? tokens
   }
 
-  /** @param group each rank has one, of its part of the tokens; the root gets what all have, the others nothing to go by */
+  /** The root gets the statistics over all ranks, the others an empty `gram`. */
   async finish(group = ALONE): Promise<Statistics> {
     await group.sumAtRoot(await this.#products.parts(), this.#sum, this.#tokens)
     const [tokens] = this.#tokens
@@ -61,12 +63,12 @@ export class GramAccumulator implements Accumulator {
   }
 }
 
-/** What W [d, width] counts as: diag(γ) W. */
+/** diag(γ) W [d, width]. */
 export const countedRows = (weight: Floats, { gains, width }: Statistics): Floats =>
   gains ? weight.map((w, i) => w * gains[Math.floor(i / width)]) : weight
 
 /**
- * `⟨W G, W⟩` over the columns `at`: the energy of the output that they give. It is `⟨G, WᵀW⟩`, of which half is enough.
+ * `⟨W G, W⟩` over the columns `at`, the energy of their output, as `⟨G, WᵀW⟩`, of which half is computed.
  * @param w `Wᵀ` of these columns [at.length, out]
  */
 export async function outputEnergy(
@@ -84,13 +86,4 @@ export async function outputEnergy(
     for (let j = 0; j < line.length; j++) sum += gram[row + at[from + j]] * line[j]
     return sum
   })
-}
-
-/** The sum of each row of `h` [width, tokens], each token times its `scale` where there is one. */
-function sumGraph(scale?: Tensor): Graph {
-  const g = new Graph('sum')
-  const h = g.input('h', 'float32', ['m', 'n'])
-  const rows = scale ? g.op('Mul', [h, g.op('Transpose', [g.input('scale', 'float32', ['n', 1])])]) : h
-  g.output('sum', g.op('ReduceSum', [rows, g.constant('int64', [1])], { keepdims: 0 }), 'float32', ['m'])
-  return g
 }

@@ -1,13 +1,12 @@
-// Mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1) of the columns of H. Batches, and accumulators, are put together as in Chan,
-// Golub & LeVeque, The American Statistician 1983.
+// Mean μ_j and variance F_j = Σ_t (h_tj − μ_j)² / (N − 1) of the columns of H, over batches and ranks.
+// Source: Chan, Golub & LeVeque, The American Statistician 1983.
 import { asValues, type Engine, values } from '../../engine/engine.ts'
-import { Graph } from '../../formats/onnx.ts'
+import { runFormula } from '../../engine/linalg/rows.ts'
 import type { Accumulator, Observed } from '../../forward/observation.ts'
 import { ALONE } from '../../ranks/group.ts'
 
 type Doubles = Float64Array<ArrayBuffer>
 
-/** Of the columns of H. */
 export interface Moments {
   readonly mean: Doubles // [width]
   readonly variance: Doubles // [width]
@@ -30,7 +29,11 @@ export class MomentAccumulator implements Accumulator {
     const { width } = this
     const [mean, squares] = [new Float32Array(width), new Float32Array(width)]
     const outputs = { mean: values(mean, [width, 1]), squares: values(squares, [width, 1]) }
-    await this.engine.run('moments', momentsGraph, { h: asValues(h, tokens) }, outputs)
+    await runFormula(this.engine, 'moments', { h: asValues(h, tokens) }, outputs, (g, { h }) => {
+      const mean = g.op('ReduceMean', [h, g.constant('int64', [1])], { keepdims: 1 })
+      const deviations = g.op('Sub', [h, mean])
+      return { mean, squares: g.op('ReduceSumSquare', [deviations, g.constant('int64', [1])], { keepdims: 1 }) }
+    })
     this.#include(mean, squares, tokens)
   }
 
@@ -45,7 +48,6 @@ export class MomentAccumulator implements Accumulator {
     this.#tokens = all
   }
 
-  /** @param group each rank has one, of its part of the tokens */
   async finish(group = ALONE): Promise<Moments> {
     const own = { mean: this.#mean, squares: this.#squares, tokens: this.#tokens }
     const [first, ...others] = await group.gather(own)
@@ -55,15 +57,4 @@ export class MomentAccumulator implements Accumulator {
     for (const { mean, squares, tokens } of others) this.#include(mean, squares, tokens)
     return { mean: this.#mean, variance: this.#squares.map(sum => sum / Math.max(1, this.#tokens - 1)) }
   }
-}
-
-/** Mean and sum of squared deviations of each row of `h` [width, tokens]. */
-function momentsGraph(): Graph {
-  const g = new Graph('moments')
-  const h = g.input('h', 'float32', ['m', 'n'])
-  const mean = g.op('ReduceMean', [h, g.constant('int64', [1])], { keepdims: 1 })
-  const squares = g.op('ReduceSumSquare', [g.op('Sub', [h, mean]), g.constant('int64', [1])], { keepdims: 1 })
-  g.output('mean', mean, 'float32', ['m', 1])
-  g.output('squares', squares, 'float32', ['m', 1])
-  return g
 }

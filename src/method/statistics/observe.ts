@@ -1,5 +1,4 @@
-// What score and restoration need to know of a half-block, from one pass of the stream through it.
-
+// Statistics of a half-block for score and restoration, from one pass of the stream through it.
 import { outputGains } from '../../forward/observation.ts'
 import type { DenseTarget, Stream } from '../../forward/stream.ts'
 import type { HalfWeights } from '../../forward/weights.ts'
@@ -9,8 +8,8 @@ import { GapAccumulator } from './gap.ts'
 import { countedRows, GramAccumulator, type Statistics } from './gram.ts'
 
 /**
- * Computes `H` once, adding up its statistics. What comes of it must be advanced (`Stream.advance`), or closed.
- * @param dense its stream is taken through the half-block on the way, as the dense model has it
+ * Computes `H` once. The caller advances the stream with `hidden` (`Stream.advance`), or closes it.
+ * @param dense its stream goes through the dense model's half-block on the way
  */
 export async function observe(
   stream: Stream,

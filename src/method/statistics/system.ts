@@ -1,6 +1,7 @@
-// The matrix of the least squares over the columns of H, `G + δI` with `δ = damp · mean(diag G)`; centred, `G − Nμμᵀ` takes the place of
-// G in both. Selection by elimination and restoration solve the same system, so that they agree on what a column costs; but from few tokens
-// selection takes correlations for less than they seem, `(1 − ρ) G + ρ diag G` (Schäfer & Strimmer 2005, target D; docs/method.md).
+// The matrix of the least squares over the columns of H, `G + δI` with `δ = damp · mean(diag G)`; centred, with
+// `G − Nμμᵀ` for G. Elimination and restoration solve the same system, so that they agree on the cost of a column; from
+// few tokens, elimination shrinks correlations, `(1 − ρ) G + ρ diag G` (Schäfer & Strimmer 2005, target D;
+// docs/method.md).
 import { NumericError } from '../../base/errors.ts'
 import type { RowReader } from '../../engine/linalg/cholesky.ts'
 import type { Statistics } from './gram.ts'
@@ -12,15 +13,7 @@ export interface SystemOptions {
   readonly layer: string
 }
 
-export interface DampedFactor<T> {
-  readonly factor: T
-  /** The `damp` that the factorisation took; larger than asked for where that failed. */
-  readonly damp: number
-  /** δ */
-  readonly damping: number
-}
-
-/** Each failed factorisation raises the damping by this; after so many tries the Gram matrix is beyond repair. */
+/** Each failed factorisation raises the damping by this factor, for some tries. */
 const DAMP_STEP = 10
 /** The damping after a failed factorisation without any. */
 const FIRST_DAMP = 1e-8
@@ -28,9 +21,10 @@ const MAX_TRIES = 8
 
 /**
  * Factors `G_MM + δI`, raising δ until it is positive definite.
- * @param make factors it, or what is made of the factor; undefined where it is not positive definite
+ * @param make factors the matrix, and returns undefined where it is not positive definite
  * @param mu the mean, where G is to be centred @param kept M, ascending
- * @returns undefined where the activations are all zero, or constant once centred: there is nothing to repair with
+ * @returns the factor, its `damp` and δ; undefined where the activations are all zero, or constant once centred: there
+ * is nothing to repair with
  * @throws NumericError where no damping makes it positive definite
  */
 export async function factorDamped<T>(
@@ -39,7 +33,7 @@ export async function factorDamped<T>(
   mu: Float64Array | undefined,
   kept: Int32Array,
   { damp, layer, shrinkage = 0 }: SystemOptions & { readonly shrinkage?: number },
-): Promise<DampedFactor<T> | undefined> {
+) {
   let diagonal = 0
   for (let j = 0; j < width; j++) diagonal += gram[j * width + j] - (mu ? tokens * mu[j] ** 2 : 0)
   if (!(diagonal > 0)) return undefined
@@ -56,6 +50,7 @@ export async function factorDamped<T>(
     if (factor) return { factor, damp: d, damping }
   }
   throw new NumericError(
-    `${layer}: the Gram matrix of its input cannot be factored, not even with ${MAX_TRIES - 1} times tenfold damping. Give more calibration text.`,
+    `${layer}: the Gram matrix of its input cannot be factored, not even with ${MAX_TRIES - 1} times tenfold ` +
+      'damping. Give more calibration text.',
   )
 }
