@@ -14,7 +14,7 @@ export interface Found {
 
 /** What a case may take besides four times its input: buffers of fixed size, and garbage. */
 const ROOM_BYTES = 64 * 2 ** 20
-/** Time of the processor that a case may take. */
+/** Time of the processor that a case may take. A slower case is read twice: other work can hold up one reading. */
 const MAX_SECONDS = 1
 
 const [name, seed, from, to, folder] = process.argv.slice(2)
@@ -45,28 +45,31 @@ function write(files: Files): void {
 /** The most that was resident, and what is allocated in buffers, which need not be resident. */
 const memory = () => [process.resourceUsage().maxRSS * 1024, process.memoryUsage().arrayBuffers]
 let before = memory()
-/** Since the process began. */
-function processorSeconds(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) * 1e-6
+/** Reads the files. @returns the time of the processor that the reading took, and what it threw */
+async function read(files: Files): Promise<{ seconds: number; error?: unknown }> {
+  const before = process.cpuUsage()
+  let error: unknown
+  try {
+    await target.read(files, place)
+  } catch (thrown) {
+    error = thrown
+  }
+  const { user, system } = process.cpuUsage(before)
+  return { seconds: (user + system) * 1e-6, error }
 }
 
 for (let number = Number(from); number < Number(to); number++) {
   writeSync(current, String(number).padEnd(12), 0)
   const files = makeCase(target, Number(seed), number)
   if (target.onDisk) write(files)
-  const begun = processorSeconds()
-  try {
-    await target.read(files, place)
-  } catch (error) {
-    if (!(error instanceof FaspError)) {
-      const { stack } = error instanceof Error ? error : new Error(`throws ${error}`)
-      const [what, ...frames] = stack!.split('\n    at ').filter((line, i) => i === 0 || line.includes('/'))
-      found(number, frames[0], [what, ...frames.slice(0, 8)].join('\n    at '))
-    }
+  const { seconds, error } = await read(files)
+  if (error !== undefined && !(error instanceof FaspError)) {
+    const { stack } = error instanceof Error ? error : new Error(`throws ${error}`)
+    const [what, ...frames] = stack!.split('\n    at ').filter((line, i) => i === 0 || line.includes('/'))
+    found(number, frames[0], [what, ...frames.slice(0, 8)].join('\n    at '))
   }
-  const seconds = processorSeconds() - begun
-  if (seconds > MAX_SECONDS) found(number, 'time', `takes ${seconds.toFixed(1)} s`)
+  if (seconds > MAX_SECONDS && (await read(files)).seconds > MAX_SECONDS)
+    found(number, 'time', `takes ${seconds.toFixed(1)} s`)
   const after = memory()
   const taken = Math.max(...after.map((bytes, i) => bytes - before[i]))
   before = after
