@@ -34,7 +34,10 @@ const trainedOf = ({ architecture: { halves } }: Model): Set<string> =>
       .flatMap(name => [`${name}.weight`, `${name}.bias`]),
   )
 
-describe.each(CASES)('$name', ({ name, layouts }) => {
+/** Every other family in every run, each layout with some of these. */
+const SOME = someOf(CASES, (_, i) => i % 2 === 0)
+
+describe.each(SOME)('$name', ({ name, layouts }) => {
   const dense = join(root, name)
   const from = (w: number) => (id: number, i: number) => (id + (w * i) ** 2) % VOCABULARY
   let calibration: ReturnType<typeof asWindows>
@@ -46,7 +49,7 @@ describe.each(CASES)('$name', ({ name, layouts }) => {
   })
 
   const all = Object.entries(layouts)
-  const some = someOf(all, (_, i) => i === FAMILIES.indexOf(name) % all.length) // each with some family
+  const some = someOf(all, (_, i) => i === (FAMILIES.indexOf(name) / 2) % all.length)
   test.each(some)('layout %s', async (layout, scope) => {
     const method = `plain:repair=none:${scope}:layout=${layout}:multiple=2`
     const [pruned, output] = [`${name} ${layout}`, `${name} ${layout} healed`].map(of => join(root, of))

@@ -32,7 +32,7 @@ import {
 import { TRAINS, type Trains } from '../src/options/options.ts'
 import { QUICK, refused, run, snapshot, TEXT, TINY_LLAMA, workplaces } from './fasp.ts'
 import { madeModel } from './model-shapes.ts'
-import { someOf } from './nightly.ts'
+import { nightly, someOf } from './nightly.ts'
 import { engineAndFolder, withModel } from './opened.ts'
 import { asWindows, goldenOf, TINY_MODELS, TINY_NAMES, TINY_OPT, type TinyModel, tinyOf2Layers } from './tiny.ts'
 
@@ -301,7 +301,7 @@ describe('stopped, and gone on', () => {
     },
   )
 
-  test('low-rank updates go on to the same bytes, and to none of another rank', async () => {
+  nightly('low-rank updates go on to the same bytes, and to none of another rank', async () => {
     const lora = { train: 'lora', lr: 1e-3, rank: 4 } as const
     const all = await stopped(from, at('whole lora'), Infinity, lora)
     const end = all.findLastIndex(({ type }) => type === 'divergence')

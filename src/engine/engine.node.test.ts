@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
+import { NIGHTLY } from '../../test/nightly.ts'
 import { markInOnePiece, openEngine } from './engine.node.ts'
 
 /** Collections that V8 does little by little, until there is one. @param rounds in which a heap of some size is filled, at most */
@@ -27,11 +28,11 @@ test('an engine lets V8 mark garbage in one piece, from then on', async () => {
   setFlagsFromString('--incremental-marking')
   expect(await marksInPieces(100)).toBeGreaterThan(0)
   await openEngine().close()
-  expect(await marksInPieces(5)).toBe(0)
+  expect(await marksInPieces(NIGHTLY ? 5 : 2)).toBe(0)
 })
 
 test('threads start while it is told so', async () => {
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < (NIGHTLY ? 20 : 5); round++) {
     const codes = [0, 1].map(() => new Promise(resolve => new Worker('0', { eval: true }).on('exit', resolve)))
     for (const end = performance.now() + 40; performance.now() < end; markInOnePiece())
       for (const flag of ['incremental', 'cppheap-incremental', 'cppheap-concurrent'])

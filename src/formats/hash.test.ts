@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { someOf } from '../../test/nightly.ts'
 import { hashBlob, hashBytes, hashParts, PartsHash } from './hash.ts'
 
 const PART = 2 ** 24
 const sha256 = (...parts: readonly Uint8Array[]) =>
   parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
 
-test.for([0, 1, PART - 1, PART, PART + 1, 2 * PART + 5])(
+test.for(someOf([0, 1, PART - 1, PART, PART + 1, 2 * PART + 5], length => length % PART < 2 && length <= PART + 1))(
   'of %i bytes is that of the hashes of 16 MiB each',
   async length => {
     const bytes = Uint8Array.from({ length }, (_, i) => (i * 2654435761) >>> 24)

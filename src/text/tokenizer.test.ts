@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { TINY_LLAMA } from '../../test/fasp.ts'
+import { NIGHTLY } from '../../test/nightly.ts'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { goldenOf, TINY_MODELS } from '../../test/tiny.ts'
 import { TextError, UnsupportedModelError } from '../base/errors.ts'
@@ -73,16 +74,18 @@ describe('ids of the Rust tokenizers', () => {
       })
     })
 
-    describeShared('on texts', () => {
-      test('that are whole', async () => {
-        const tokenizer = load(path, changes)
-        for (const { path, length, sha256 } of texts) {
-          const ids = tokenizer.encode(await readText(sharedPath(path)))
-          expect(ids).toHaveLength(length)
-          expect(createHash('sha256').update(ids).digest('hex')).toBe(sha256)
-        }
+    if (NIGHTLY || Object.keys(changes).length === 0)
+      // a changed tokenizer differs on strings, too
+      describeShared('on texts', () => {
+        test('that are whole', async () => {
+          const tokenizer = load(path, changes)
+          for (const { path, length, sha256 } of texts) {
+            const ids = tokenizer.encode(await readText(sharedPath(path)))
+            expect(ids).toHaveLength(length)
+            expect(createHash('sha256').update(ids).digest('hex')).toBe(sha256)
+          }
+        })
       })
-    })
   })
 })
 
