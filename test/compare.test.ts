@@ -131,7 +131,7 @@ describe('a grid', () => {
     expect(rows).toContain(`| 0 | ${kl.before.toFixed(4)} | ${kl.before.toFixed(4)} |`)
     const again = await run(folder, ...compare('magnitude', '0.3', '--heal', '4096'))
     expect(begun(again.stderr)).toEqual([])
-    await refused(folder, compare('magnitude', '0.3', '--heal=0'), { code: 2, says: ['tokens is 0'] })
+    await refused(folder, compare('magnitude', '0.3', '--heal=0'), { code: 2, says: ['heal is 0'] })
     await refused(folder, compare('magnitude', '0.3', '--lr', '1e-4'), { code: 2, says: ['lr is of healing'] })
   })
 

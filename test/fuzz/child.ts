@@ -14,8 +14,9 @@ export interface Found {
 
 /** What a case may take besides four times its input: buffers of fixed size, and garbage. */
 const ROOM_BYTES = 64 * 2 ** 20
-/** Time of the processor that a case may take. A slower case is read twice: other work can hold up one reading. */
+/** Time of the processor that a case may take. A case is too slow where each of some readings is: other work can hold one up. */
 const MAX_SECONDS = 1
+const MAX_READINGS = 5
 
 const [name, seed, from, to, folder] = process.argv.slice(2)
 const target = TARGETS[name]
@@ -68,8 +69,10 @@ for (let number = Number(from); number < Number(to); number++) {
     const [what, ...frames] = stack!.split('\n    at ').filter((line, i) => i === 0 || line.includes('/'))
     found(number, frames[0], [what, ...frames.slice(0, 8)].join('\n    at '))
   }
-  if (seconds > MAX_SECONDS && (await read(files)).seconds > MAX_SECONDS)
-    found(number, 'time', `takes ${seconds.toFixed(1)} s`)
+  let least = seconds
+  for (let reading = 1; least > MAX_SECONDS && reading < MAX_READINGS; reading++)
+    least = Math.min(least, (await read(files)).seconds)
+  if (least > MAX_SECONDS) found(number, 'time', `takes ${least.toFixed(1)} s`)
   const after = memory()
   const taken = Math.max(...after.map((bytes, i) => bytes - before[i]))
   before = after
