@@ -8,7 +8,7 @@ export default defineConfig({
     cli: 'src/cli/cli.ts',
     main: 'src/cli/main.ts', // the worker of it
     run: 'src/cli/run.ts', // what it runs, which tests run in their own process
-    postinstall: 'src/cli/postinstall.ts',
+    postinstall: 'src/engine/ort/postinstall.node.ts',
     // Started as processes of their own.
     'llama-cpp-child': 'src/write/verify/llama-cpp-child.node.ts',
     'compare-child': 'src/compare/child.node.ts',

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
 /** Lines of all .ts and .tsx files of src and web without tests. */
-const MAX_TOTAL = 46_050
+const MAX_TOTAL = 45_650
 /** Lines of all files that the pipeline reaches by imports, types too: what the method needs to know. */
 const MAX_REACH = 15_000
 const PIPELINE = 'src/prune/prune.ts'
@@ -24,15 +24,15 @@ const MAX_COLUMNS = 120
  * What was there when the gate was built, and goes down with each change: 42,000 lines in all, 14,000 that are reached, no long function and
  * no wide line are what it goes down to.
  */
-const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [16, 1162]
+const [MAX_LONG_FUNCTIONS, MAX_WIDE_LINES] = [15, 833]
 /** Imports that pass by the public API, see CLIENTS. It goes down to none. */
-const MAX_INSIDE = 133
+const MAX_INSIDE = 94
 
 /** The rooms of src from the ground up: files import from their own room and from rooms above it in this list. */
 const ROOMS = [
   ...['base', 'formats', 'ranks', 'engine', 'checkpoint', 'model', 'graphs', 'output', 'forward', 'text', 'method'],
   ...['options', 'result', 'heal', 'vocabulary', 'evaluate', 'write', 'prune', 'hub', 'report', 'compare', 'verbs'],
-  ...['index', 'node', 'web', 'bench', 'page', 'cli'],
+  ...['index', 'node', 'web', 'page', 'cli'],
 ]
 
 /** Files that use the library as users do: by the public API, the reports and the base. What they miss is missing in the API. */

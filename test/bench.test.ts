@@ -2,8 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { SpeedResult } from '../src/bench/result.ts'
-import { speedTable } from '../src/bench/table.ts'
+import { type SpeedResult, speedTable } from '../src/report/speeds.ts'
 import { CUDA } from './devices.ts'
 import { fasp, QUICK, refused, run, TINY_LLAMA, workplaces } from './fasp.ts'
 

@@ -92,6 +92,9 @@ export function shortNames(paths: readonly string[]): string[] {
 /** Names in a file may hold line breaks, or codes that steer the terminal. */
 export const oneLine = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ')
 
+/** Whether a path names a GGUF file, and not a folder. */
+export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')
+
 /** The last part of a path. */
 export const baseName = (path: string): string =>
   path

@@ -107,3 +107,6 @@ export const promised =
     const { onEvent, ...options } = last // results have the options that were given, which a listener is not
     return finish(verb(...([...args.slice(0, -1), options] as unknown as A)), onEvent)
   }
+
+/** Name of the channel (nodejs.org/api/diagnostics_channel.html) that says what a user waits for. */
+export const FETCHING = 'fasp:fetching'

@@ -1,7 +1,7 @@
 // A command line's words → options by their names in the specification, over `util.parseArgs`.
 import { parseArgs } from 'node:util'
 import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
-import { METHOD_OPTIONS, optionName } from '../method/method.ts'
+import { METHOD_OPTION_HELP } from '../options/methods.ts'
 import { flag, type Option } from '../options/option.ts'
 import { checkRange } from '../options/options.ts'
 import { type Commanded, type Entry, flagOf, type Taken, takenBy, type VerbName } from '../options/verbs.ts'
@@ -119,7 +119,7 @@ function explain(error: Error, known: readonly string[]): string {
   if (flag) return `${flag} takes no value. See --help.`
   if (!unknown) return error.message.split('\n')[0]
   const wanted = unknown.replace(/^-+/, '')
-  const ofMethod = wanted === 'preset' || Object.keys(METHOD_OPTIONS).some(option => optionName(option) === wanted)
+  const ofMethod = wanted === 'preset' || METHOD_OPTION_HELP.some(({ name }) => name === wanted)
   if (ofMethod && known.includes('method'))
     return `unknown option ${unknown}. Use --method: best, or with options of a method best:alpha=0.25. See --help-all.`
   return `unknown option ${unknown}.${didYouMean(wanted, known, '--')} See --help.`

@@ -1,9 +1,9 @@
 // fasp bench: how fast models are on this machine, side by side.
 
 import { UsageError } from '../base/errors.ts'
-import { speed } from '../bench/speed.node.ts'
-import { speedTable } from '../bench/table.ts'
-import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
+import { speed } from '../node.ts'
+import { checkTextFile, writeTextFile } from '../report/report.node.ts'
+import { speedTable } from '../report/speeds.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions } from './process.ts'
 import { showProgress } from './progress.ts'

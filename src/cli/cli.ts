@@ -5,9 +5,9 @@ import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { bytes } from '../base/display.ts'
+import { isOneOfSeveral, LEAD_MS, launchedBy } from '../base/launcher.ts'
+import { memoryLimits } from '../base/memory-limits.node.ts'
 import type { Unfinished } from '../base/unfinished.node.ts'
-import { isOneOfSeveral, LEAD_MS, launchedBy } from '../ranks/launcher.ts'
-import { memoryLimits } from '../verbs/memory.node.ts'
 import { BUG, isNoMemory, outOfMemory } from './command.ts'
 
 /** This process among those that a launcher has started; alone it is 0. */

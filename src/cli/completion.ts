@@ -1,5 +1,5 @@
 // `fasp completion bash|zsh|fish`: scripts that complete commands, options and their values, from the one specification; elsewhere files.
-import { METHOD_NAMES } from '../method/method.ts'
+import { METHOD_NAMES } from '../index.ts'
 import { TARGETS, TASK_NAMES } from '../node.ts'
 import type { Option } from '../options/option.ts'
 import { commandedBy, flagOf } from '../options/verbs.ts'

@@ -3,7 +3,6 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table, wrap } from '../base/display.ts'
-import { prefillSpeeds } from '../bench/prefill.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
 import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -15,6 +14,7 @@ import {
   openModel,
   type PerplexityResult,
   plain,
+  prefillSpeeds,
   pruneEvents,
 } from '../node.ts'
 import { temporaryFolder } from '../output/folder.node.ts'

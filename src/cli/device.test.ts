@@ -1,12 +1,13 @@
 // Which device `--device auto` takes, on machines that are made up, and what is shown of one.
 import { expect, test } from 'vitest'
-import { type Choice, choiceText, chooseDevice, type Devices, devicesText } from './device.ts'
+import { chooseDevice, type DeviceChoice, type Devices } from '../node.ts'
+import { choiceText, devicesText } from './device.ts'
 
-const choice = (platform: string, opens: readonly string[], beside?: string): Promise<Choice> =>
+const choice = (platform: string, opens: readonly string[], beside?: string): Promise<DeviceChoice> =>
   chooseDevice(
+    beside,
     async device => (opens.includes(device) ? { found: {} } : { problem: `no ${device} here` }),
     platform,
-    beside,
   )
 
 test.each([
@@ -24,7 +25,7 @@ test('what works beside the CPU keeps it there, and nothing is opened', async ()
   const open = () => {
     throw new Error('opened')
   }
-  expect(await chooseDevice(open, 'darwin', '--blas')).toEqual({ device: 'cpu', why: '--blas works on the CPU' })
+  expect(await chooseDevice('--blas', open, 'darwin')).toEqual({ device: 'cpu', why: '--blas works on the CPU' })
 })
 
 /** A machine on which each driver and library has this name. */

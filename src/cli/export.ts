@@ -1,8 +1,7 @@
 // fasp export: a model in other formats.
 import { UsageError } from '../base/errors.ts'
-import { exportModelEvents } from '../node.ts'
+import { exportModelEvents, openWithVocabulary } from '../node.ts'
 import { exportsTable, vocabularyTable } from '../report/terminal.ts'
-import { openWithVocabulary } from '../verbs/vocabulary.node.ts'
 import { given } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { engineOptions, exportRequest, modelArgument, peakMemory, vocabularyChoice } from './process.ts'

@@ -1,13 +1,5 @@
 // What commands say of themselves, from their one specification: `--help`, `--help-all`, and docs/cli.md.
-import {
-  METHOD_NAMES,
-  METHOD_OPTIONS,
-  METHODS,
-  type MethodName,
-  optionName,
-  optionsOf,
-  specOf,
-} from '../method/method.ts'
+import { METHOD_HELP, METHOD_OPTION_HELP, type MethodHelp } from '../options/methods.ts'
 import type { Option } from '../options/option.ts'
 import { GROUPS } from '../options/spec.ts'
 import { commandedBy, flagOf } from '../options/verbs.ts'
@@ -57,18 +49,13 @@ function rowOf(name: string, option: Option): Row {
 
 const methodsHelp = (): string =>
   `Methods, and their options with the default first:
-${METHOD_NAMES.map(methodHelp).join('\n')}
+${METHOD_HELP.map(methodHelp).join('\n')}
 
 Options of methods, as in best:alpha=0.25:center:
-${rows(Object.entries(METHOD_OPTIONS).map(([option, { help }]) => [optionName(option), help]))}`
+${rows(METHOD_OPTION_HELP.map(({ name, help }) => [name, help]))}`
 
-function methodHelp(name: MethodName): string {
-  const options = optionsOf(name).map(option => {
-    const values = specOf(name).parts[option]!
-    const flag = METHOD_OPTIONS[option].type === 'flag'
-    return `${optionName(option)}${flag ? '' : `=${values.join('|') || 'n'}`}`
-  })
-  const text = rows([[name, METHODS[name].help]])
+function methodHelp({ name, help, options }: MethodHelp): string {
+  const text = rows([[name, help]])
   return options.length > 0 ? `${text}\n${wrapped(`      ${options.join(' ')}`, 6)}` : text
 }
 

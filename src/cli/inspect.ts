@@ -1,12 +1,11 @@
 // fasp inspect: what a checkpoint is, without reading its weights; or what this machine computes with.
 import { wrap } from '../base/display.ts'
 import { FormatError, UnsupportedModelError, UsageError } from '../base/errors.ts'
-import { inspectEvents } from '../node.ts'
+import { inspectDevices, inspectEvents, outline } from '../node.ts'
 import { curveText, healedWords } from '../report/healed.ts'
 import { inspectionText, outlineText, tensorsTable } from '../report/terminal.ts'
-import { outline } from '../verbs/outline.node.ts'
 import { defineCommand } from './command.ts'
-import { devicesText, inspectDevices } from './device.ts'
+import { devicesText } from './device.ts'
 import { modelArgument, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
 

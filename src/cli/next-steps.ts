@@ -1,6 +1,5 @@
 // What to do with a pruned model: commands that can be typed as they stand.
-import { baseName } from '../base/display.ts'
-import { isGgufFile } from '../output/place.node.ts'
+import { baseName, isGgufFile } from '../base/display.ts'
 
 /**
  * @param source as the user named it @param text to measure on, which the machine has or fetches

@@ -1,14 +1,19 @@
 // Small things that several commands need of the process.
 import { styleText } from 'node:util'
 import { didYouMean, UsageError } from '../base/errors.ts'
-import type { Device } from '../engine/device.ts'
-import type { EngineOptions } from '../engine/engine.ts'
-import type { TextInput, VocabularyChoice } from '../node.ts'
+import {
+  type Device,
+  type EngineOptions,
+  type ExportRequest,
+  type Group,
+  openGroup,
+  TARGETS,
+  type TargetName,
+  type TextInput,
+  type VocabularyChoice,
+} from '../node.ts'
 import { AUTO } from '../options/spec.ts'
-import type { Group } from '../ranks/group.ts'
-import { openGroup } from '../ranks/open.node.ts'
 import type { TerminalStyle } from '../report/table.ts'
-import { type ExportRequest, TARGETS, type TargetName } from '../write/targets.ts'
 
 export { peakMemory } from '../report/machine.node.ts'
 

@@ -3,26 +3,27 @@
 import { wrap } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish } from '../base/events.ts'
-import { prefillSpeeds } from '../bench/prefill.ts'
-import { roomNotice } from '../engine/facts.ts'
 import {
   CommonSteps,
+  chatTemplate,
   describeMachine,
   type EngineOptions,
   type Group,
+  isWritten,
   type Model,
   openEngine,
   openModel,
   type PlanOptions,
   type PrunePathOptions,
   planPruneEvents,
+  prefillSpeeds,
   prepareEvents,
   pruneEvents,
   windowsWithinEvents,
 } from '../node.ts'
-import { isWritten } from '../output/place.node.ts'
 import { headline } from '../report/headline.ts'
 import { curveText, healedWords } from '../report/healed.ts'
+import { roomNotice } from '../report/made.ts'
 import { type PrunedRun, type Run, resultFile } from '../report/result-file.ts'
 import { runsOf } from '../report/runs-of.ts'
 import {
@@ -36,7 +37,6 @@ import {
   sizesTable,
   vocabularyTable,
 } from '../report/terminal.ts'
-import { chatTemplate } from '../text/chat.ts'
 import { type Arguments, given, type Parsed } from './arguments.ts'
 import { type Context, defineCommand } from './command.ts'
 import { nextCommands } from './next-steps.ts'

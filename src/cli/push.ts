@@ -1,8 +1,7 @@
 // fasp push: a folder to the Hugging Face Hub.
 import { bytes, table } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
-import { planPush } from '../hub/push.node.ts'
-import { pushEvents } from '../node.ts'
+import { planPush, pushEvents } from '../node.ts'
 import { given } from './arguments.ts'
 import { defineCommand } from './command.ts'
 import { showProgress } from './progress.ts'

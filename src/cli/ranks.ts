@@ -2,9 +2,8 @@
 import { writeSync } from 'node:fs'
 import { oneLine } from '../base/display.ts'
 import { GroupError } from '../base/errors.ts'
-import { fetchModelEvents, type Group } from '../node.ts'
-import { LEAD_MS, PASSED_ON_MS } from '../ranks/launcher.ts'
-import { sendFiles } from '../verbs/send-files.node.ts'
+import { LEAD_MS, PASSED_ON_MS } from '../base/launcher.ts'
+import { fetchModelEvents, type Group, sendFiles } from '../node.ts'
 import { showProgress } from './progress.ts'
 
 /** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */

@@ -1,5 +1,4 @@
 // What results and users are told of an engine. Nothing else asks what an engine consists of.
-import { bytes } from '../base/display.ts'
 
 export interface EngineFacts {
   readonly onnxruntime: string
@@ -25,13 +24,3 @@ const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
 
 export const engineText = (facts: EngineFacts): string =>
   [`ONNX Runtime ${facts.onnxruntime}${facts.graphs ? ` (${facts.graphs})` : ''}`, ...librariesBeside(facts)].join(', ')
-
-/** For users, before a run. */
-export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
-  blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`
-
-/** For users, before a run: how much of a device's memory it takes. */
-export const roomNotice = ({ device, deviceMemory }: EngineFacts): string | undefined =>
-  deviceMemory === undefined
-    ? undefined
-    : `Up to ${bytes(deviceMemory)} on ${device} hold weights, rows and sums (--device-memory).`

@@ -1,7 +1,9 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
+
 import { constants, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { isGgufFile } from '../base/display.ts'
 import { OutputError } from '../base/errors.ts'
 import { hasState, release, removeLeftovers, tellUnfinished, unfinishedPath } from '../base/unfinished.node.ts'
 import { STATE } from '../base/unfinished.ts'
@@ -15,7 +17,6 @@ import {
   claim,
   existing,
   freeBytes,
-  isGgufFile,
   keepAlive,
   makeParents,
   OWN_MARK,

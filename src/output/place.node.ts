@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, utimes } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { firstOf } from '../base/display.ts'
+import { firstOf, isGgufFile } from '../base/display.ts'
 import { OutputError, UsageError } from '../base/errors.ts'
 import {
   type Found,
@@ -25,9 +25,6 @@ import { type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { OWN_KEY, OWN_MARK } from './sink.ts'
 
 export { OWN_MARK }
-
-/** Whether an output is a GGUF file, and not a folder. */
-export const isGgufFile = (path: string): boolean => path.toLowerCase().endsWith('.gguf')
 
 /** The path behind links. @throws OutputError where a link leads nowhere */
 export async function outputTarget(path: string): Promise<string> {

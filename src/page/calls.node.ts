@@ -1,7 +1,9 @@
 // What the page asks of `fasp ui` beside its jobs: models at paths, plans, and what came out, measured and written on.
+
 import { existsSync } from 'node:fs'
 import { homedir, totalmem } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
+import { isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish, type ProgressEvent } from '../base/events.ts'
 import { inspect } from '../evaluate/inspect.ts'
@@ -11,7 +13,7 @@ import { fieldToken } from '../hub/request.ts'
 import type { Model } from '../model/model.ts'
 import { describeMachine, evaluate, generate, openEngine, openModel, planPrune } from '../node.ts'
 import { checkRange } from '../options/options.ts'
-import { isGgufFile, isTaken } from '../output/place.node.ts'
+import { isTaken } from '../output/place.node.ts'
 import { openWithVocabulary } from '../verbs/vocabulary.node.ts'
 import { MEASURED_WINDOWS, passOn, planFacts, pushedFacts, written } from './facts.ts'
 import { type JobOptions, type Jobs, optionsOf, settingsFrom } from './jobs.node.ts'

@@ -1,9 +1,11 @@
 // Jobs of `fasp ui`: one at a time, which goes on whoever looks. Until it has ended well, a file in a folder of the user's says what it is,
 // so that a later server goes on from the state that `prune` has left beside the output.
+
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, totalmem } from 'node:os'
 import { basename, join } from 'node:path'
+import { isGgufFile } from '../base/display.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
 import { newOwner, unfinishedIn } from '../base/unfinished.node.ts'
 import { describeEngine } from '../engine/engine.node.ts'
@@ -19,15 +21,7 @@ import { checkGiven } from '../options/call-check.ts'
 import { callOnly, type Option } from '../options/option.ts'
 import type { PageOption } from '../options/spec.ts'
 import { takenBy } from '../options/verbs.ts'
-import {
-  checkOutput,
-  hasStates,
-  isGgufFile,
-  isWritten,
-  outputTarget,
-  pendingOf,
-  removeStates,
-} from '../output/place.node.ts'
+import { checkOutput, hasStates, isWritten, outputTarget, pendingOf, removeStates } from '../output/place.node.ts'
 import { openScratch } from '../output/scratch.node.ts'
 import type { PruneResult } from '../result/result.ts'
 import { PRUNED } from '../verbs/prune-heal.node.ts'

@@ -1,8 +1,8 @@
 // The report of a run as `fasp prune --report` makes it.
 
 import { finish } from '../base/events.ts'
-import { prefillSpeeds } from '../bench/prefill.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
+import { prefillSpeeds } from '../evaluate/prefill.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import { type Machine, modelFacts, resultFile } from '../report/result-file.ts'

@@ -4,9 +4,9 @@
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { UsageError } from '../base/errors.ts'
+import { isOneOfSeveral, type Launched } from '../base/launcher.ts'
 import { Waiting, type WaitingOptions, type Word } from './barrier.ts'
 import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
-import { isOneOfSeveral, type Launched } from './launcher.ts'
 
 /** What differs between ABIs. Handles are pointers, or integers. */
 interface Abi {

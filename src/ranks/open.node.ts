@@ -1,7 +1,7 @@
 // The group that this process is of, by what the user says and what has started it.
 import { UsageError } from '../base/errors.ts'
+import { isOneOfSeveral, launchedBy } from '../base/launcher.ts'
 import { ALONE, type Group } from './group.ts'
-import { isOneOfSeveral, launchedBy } from './launcher.ts'
 import { type MpiOptions, openMpi } from './mpi.node.ts'
 
 /** @param mpi `auto`: where a launcher has started several processes; `off`; or the path of a library @throws UsageError as `openMpi` */
@@ -11,14 +11,4 @@ export function openGroup(mpi = 'auto', options?: MpiOptions): Group {
   const launched = launchedBy(process.env)
   if (mpi === 'auto' && !isOneOfSeveral(launched)) return ALONE
   return openMpi(mpi, launched, options)
-}
-
-/** For what works in one process. @throws UsageError where a launcher has started several */
-export function refuseSeveral(command: string): void {
-  const launched = launchedBy(process.env)
-  if (!isOneOfSeveral(launched)) return
-  const several = launched.size ? `${launched.size} processes` : 'several processes'
-  throw new UsageError(
-    `${command} works in one process, and ${launched.by} has started ${several}. Run it without mpirun or srun.`,
-  )
 }

@@ -1,6 +1,6 @@
 // What made the runs of a result, as reports say it.
 import { bytes } from '../base/display.ts'
-import { engineText } from '../engine/facts.ts'
+import { type EngineFacts, engineText } from '../engine/facts.ts'
 import { runLabel } from './labels.ts'
 import { type Machine, type Made, madeOf, type ResultFile } from './result-file.ts'
 
@@ -28,3 +28,13 @@ export function madeLines(result: Pick<ResultFile, 'runs' | keyof Made>): string
     return `${which}fasp ${fasp}, ${when}, ${machineText(machine)}`
   })
 }
+
+/** For users, before a run. */
+export const engineNotice = ({ blas }: EngineFacts): string | undefined =>
+  blas && `Gram matrices and solves are made by ${blas}. --blas none does without.`
+
+/** For users, before a run: how much of a device's memory it takes. */
+export const roomNotice = ({ device, deviceMemory }: EngineFacts): string | undefined =>
+  deviceMemory === undefined
+    ? undefined
+    : `Up to ${bytes(deviceMemory)} on ${device} hold weights, rows and sums (--device-memory).`

@@ -24,6 +24,8 @@ const WRITERS: Readonly<Record<string, (result: ResultFile, chart: ChartName) =>
   '.json': serializeResult,
 }
 
+export { checkTextFile, writeTextFile }
+
 /** More than any result has; a string in Node holds 512 MiB. */
 const MAX_BYTES = 256 * 2 ** 20
 

@@ -6,7 +6,7 @@ import { type PrunedRun, type Run, runName } from './result-file.ts'
 /** Of the dense model and the pruned one. */
 export interface AroundRun extends Pick<PrunedRun, 'exports' | 'peakMemoryBytes'> {
   readonly samples: Readonly<Record<'dense' | 'pruned', readonly Continuation[] | undefined>>
-  /** Tokens a second (bench/prefill.ts). */
+  /** Tokens a second (evaluate/prefill.ts). */
   readonly speeds: readonly number[]
   readonly perplexities: Perplexities
   /** All notices that the user was given. */

@@ -1,6 +1,6 @@
 // `exportModel`: a model in other formats, into a folder or a .gguf file.
 
-import { baseName } from '../base/display.ts'
+import { baseName, isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { notice, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
@@ -8,7 +8,7 @@ import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import type { Model } from '../model/model.ts'
-import { checkOutput, isGgufFile } from '../output/place.node.ts'
+import { checkOutput } from '../output/place.node.ts'
 import { openResumable } from '../output/resumable.node.ts'
 import { committed, writeFile } from '../output/sink.ts'
 import { identityHere } from '../output/state.node.ts'

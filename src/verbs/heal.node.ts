@@ -1,7 +1,7 @@
 // `heal` in Node: a pruned model and the model that it was pruned from → a folder like the pruned one, with weights nearer to the dense model.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { baseName } from '../base/display.ts'
+import { baseName, isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { notice, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
@@ -25,7 +25,7 @@ import {
 } from '../heal/healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { checkOutput, isGgufFile, OWN_MARK } from '../output/place.node.ts'
+import { checkOutput, OWN_MARK } from '../output/place.node.ts'
 import { openResumable } from '../output/resumable.node.ts'
 import { committed, writeFile } from '../output/sink.ts'
 import { identityHere } from '../output/state.node.ts'

@@ -1,7 +1,6 @@
-import { totalmem } from 'node:os'
 import { expect, test } from 'vitest'
 import { MemoryError } from '../base/errors.ts'
-import { checkMemory, lacksMemory, memoryLimits, roomForData } from './memory.node.ts'
+import { checkMemory, lacksMemory } from './memory.node.ts'
 
 test('what a run takes is held against the machine or container, and against what is left of the address space', () => {
   expect(lacksMemory('prune', 'm', 2e9, 2, { memory: 2e9 })).toBe(undefined)
@@ -22,17 +21,4 @@ test('what a run takes is held against the machine or container, and against wha
     /2\.40 GB .* 0\.0 kB of it are left \(ulimit -v\)\. Raise that limit/,
   )
   expect(() => checkMemory('prune', 'm', 2, 1, { memory: 1 })).toThrow(MemoryError)
-})
-
-test('data have the room of the machine, of its container, or of the address space', () => {
-  const address = { left: 2e8, resident: 1e8 }
-  expect(roomForData({})).toBe(totalmem())
-  expect(roomForData({ memory: 2 ** 60 })).toBe(totalmem())
-  expect(roomForData({ memory: 1e8, address })).toBe(1e8)
-  expect(roomForData({ memory: 1e9, address })).toBe(2e8)
-})
-
-test.skipIf(process.platform !== 'linux')('a machine has some memory', () => {
-  expect(memoryLimits().memory).toBeGreaterThan(2 ** 28)
-  expect(memoryLimits().memory).toBeLessThan(2 ** 50)
 })

@@ -2,10 +2,10 @@
 // mixture with all its experts. Pruning itself holds a half-block, or an expert.
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
+import { roomForData } from '../base/memory-limits.node.ts'
 import type { PreparedRun } from '../prune/run.ts'
 import { writesText } from '../text/calibration.ts'
 import { ownTextBytes } from '../text/sample.ts'
-import { roomForData } from './memory.node.ts'
 
 /** @param memory that there is, in bytes @throws UsageError where a model is to write a text, and is larger than that */
 export function checkOwnText(

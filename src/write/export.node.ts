@@ -1,5 +1,7 @@
 // Writes exports below one output, verifies each, and leaves it to the caller to make the output appear. Used by `node.ts`.
+
 import { join } from 'node:path'
+import { isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -7,7 +9,6 @@ import type { Engine } from '../engine/engine.ts'
 import { type Context, memoryContext } from '../forward/context.ts'
 import { describeModel, type Model } from '../model/model.ts'
 import type { FolderSink } from '../output/folder.node.ts'
-import { isGgufFile } from '../output/place.node.ts'
 import { subSink } from '../output/sink.ts'
 import { type Saved, stepsOf, UNSAVED } from '../output/steps.ts'
 import { recorded } from '../output/write-record.ts'

@@ -10,6 +10,7 @@ import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DeviceError } from '../../base/errors.ts'
+import { FETCHING } from '../../base/events.ts'
 import { removeLeftovers, tellUnfinished, unfinishedPath } from '../../base/unfinished.node.ts'
 
 /** The version, and the hash of the tarball in npm's registry; a test compares both with package-lock.json. */
@@ -29,9 +30,6 @@ const TWICE = `libonnxruntime.${RUNTIME_VERSION}.dylib`
 const own = fileURLToPath(new URL('../onnxruntime', import.meta.url))
 const script = fileURLToPath(new URL('../dist/postinstall.js', import.meta.url))
 const require = createRequire(import.meta.url)
-
-/** Name of the channel (nodejs.org/api/diagnostics_channel.html) that says what a user waits for. */
-export const FETCHING = 'fasp:fetching'
 
 /** Folder of the package, which is fetched (blocking) if it is missing. @throws DeviceError where it cannot be */
 export const onnxRuntime = (): string => complete(PACKAGE) ?? complete(own) ?? fetchPackage()

@@ -1,7 +1,23 @@
-// Bench results as text, for a terminal of 80 columns where models have short names. Pure functions of the result.
+// What `fasp bench` finds, printed by `--json` and written by `--output`, and its text for a terminal of 80 columns.
 import { table } from '../base/display.ts'
-import { hardwareText, softwareText } from '../report/made.ts'
-import type { Speed, SpeedResult } from './result.ts'
+import { hardwareText, softwareText } from './made.ts'
+import type { Made } from './result-file.ts'
+
+export interface SpeedResult extends Made {
+  readonly schema: 1
+  /** Of the prompt, and after it, one by one. */
+  readonly tokens: { readonly prompt: number; readonly after: number }
+  /** By runtime, then in the order of the models. */
+  readonly speeds: readonly Speed[]
+}
+
+export interface Speed {
+  readonly runtime: string
+  readonly model: string
+  /** Tokens a second, turn by turn. */
+  readonly prefill: readonly number[]
+  readonly decode: readonly number[]
+}
 
 /** Times as fast: the median of the ratios to the first model in the same turn. */
 export function speedTable({ machine, fasp, tokens, speeds }: SpeedResult): string {

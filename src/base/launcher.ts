@@ -1,4 +1,5 @@
 // Launchers tell each process that they start how many there are, by variables of its environment.
+import { UsageError } from './errors.ts'
 
 /** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
 export const LEAD_MS = 1500
@@ -35,6 +36,16 @@ export function launchedBy(env: Readonly<Record<string, string | undefined>>): L
 /** Whether it is one of several, as far as can be told. */
 export const isOneOfSeveral = (launched: Launched | undefined): launched is Launched =>
   launched !== undefined && launched.size !== 1
+
+/** For what works in one process. @throws UsageError where a launcher has started several */
+export function refuseSeveral(command: string): void {
+  const launched = launchedBy(process.env)
+  if (!isOneOfSeveral(launched)) return
+  const several = launched.size ? `${launched.size} processes` : 'several processes'
+  throw new UsageError(
+    `${command} works in one process, and ${launched.by} has started ${several}. Run it without mpirun or srun.`,
+  )
+}
 
 const natural = (text: string | undefined): number | undefined =>
   text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined

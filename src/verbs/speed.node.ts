@@ -3,20 +3,18 @@
 import { totalmem } from 'node:os'
 import { bytes, shortNames } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
+import { finish, type ProgressEvent } from '../base/events.ts'
+import { openEngine } from '../engine/engine.node.ts'
+import type { EngineOptions } from '../engine/engine.ts'
 import { Decoder, decoderBytes } from '../forward/decoder.ts'
 import { pickToken } from '../forward/sampler.ts'
-import {
-  describeMachine,
-  type EngineOptions,
-  fetchModelEvents,
-  openEngine,
-  openModel,
-  type ProgressEvent,
-} from '../node.ts'
+import { fetchModel } from '../hub/fetch.node.ts'
+import { describeMachine } from '../report/machine.node.ts'
 import { madeNow } from '../report/result-file.ts'
+import type { SpeedResult } from '../report/speeds.ts'
 import { LLAMA_CPP, type SpeedAnswer, type SpeedRequest, timeInLlamaCpp } from '../write/verify/llama-cpp.node.ts'
 import { findPackage } from '../write/verify/runtime.node.ts'
-import type { SpeedResult } from './result.ts'
+import { nodeVerbs } from './platform.node.ts'
 
 export interface SpeedOptions {
   /** Turns of each model in each runtime. @default 3 */
@@ -29,16 +27,21 @@ export interface SpeedOptions {
 const PROMPT = 512
 const AFTER = 64
 
-/** @param models paths, or names on the Hub @throws FaspError */
+/**
+ * Times models side by side: a prompt, then token by token, in our decoder and, for GGUF files, in llama.cpp where it is installed.
+ * @param models paths, or names on the Hub
+ * @example
+ * for await (const event of speed(['my-model', 'smaller'])) console.error(event)
+ * @throws FaspError
+ */
 export async function* speed(
   models: readonly string[],
-  { runs = 3, engine, signal }: SpeedOptions,
+  { runs = 3, engine, signal }: SpeedOptions = {},
 ): AsyncGenerator<ProgressEvent, SpeedResult> {
   const made = madeNow(describeMachine(engine))
   const found: Found[] = []
   const names = shortNames(models)
-  for (const [i, model] of models.entries())
-    found.push(await look(yield* fetchModelEvents(model, { signal }), names[i]))
+  for (const [i, model] of models.entries()) found.push(await look(yield* fetchModel(model, { signal }), names[i]))
   const vocabulary = Math.min(...found.map(model => model.vocabulary))
   const prompt = Math.min(PROMPT, ...found.map(model => model.positions - AFTER))
   const ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 13) % vocabulary)
@@ -87,7 +90,7 @@ interface Found {
 
 /** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
 async function look(path: string, name: string): Promise<Found> {
-  await using model = await openModel(path)
+  await using model = await finish(nodeVerbs.openModel(path))
   const { checkpoint, architecture: a } = model
   const { vocabularySize: vocabulary, maxPositions: positions } = a
   if (positions <= AFTER)
@@ -107,7 +110,7 @@ async function inOurs(
   options?: EngineOptions,
   signal?: AbortSignal,
 ): Promise<SpeedAnswer> {
-  await using model = await openModel(path)
+  await using model = await finish(nodeVerbs.openModel(path))
   await using engine = openEngine(options)
   const decoder = await Decoder.open(model, engine, 1, ids.length + after)
   /** The most likely token after `ids`. */

@@ -1,6 +1,6 @@
 // Run by npm after it has installed fasp (package.json): fetches ONNX Runtime. What fails here is no reason to fail the installation, since
 // the first engine tries again.
-import { onnxRuntime } from '../engine/ort/package.node.ts'
+import { onnxRuntime } from './package.node.ts'
 
 try {
   onnxRuntime()
