@@ -6,11 +6,11 @@ import type { LocalState, PrunedFacts } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
 import { AmountStep } from './amount.tsx'
 import { type Chosen, choiceOf, FIRST_CHOICE, settingsOf, vocabularyOf } from './choice.ts'
-import { type Call, CallError, type CallOptions } from './client.ts'
+import type { Call, CallOptions } from './client.ts'
 import { ModelStep } from './model.tsx'
-import { useProgress } from './progress.tsx'
+import { useTask } from './progress.tsx'
 import { StoppedRuns } from './stopped.tsx'
-import { Problem, problemOf } from './ui.tsx'
+import { Problem } from './ui.tsx'
 
 const STEPS = ['Model', 'How much', 'Work', 'Result'] as const
 
@@ -21,25 +21,14 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
   const [step, setStep] = useState<Step>(0)
   const [model, setModel] = useState<Inspection>()
   const [choice, setChoice] = useState<Chosen>(FIRST_CHOICE)
-  const { progress, begin, onTold } = useProgress()
   const [result, setResult] = useState<PrunedFacts>()
-  const [problem, setProblem] = useState<string>()
   const [later, setLater] = useState<typeof import('./later.ts')>()
   const [stopped, setStopped] = useState(local?.stopped ?? [])
-  const stop = useRef<AbortController | undefined>(undefined)
-  const heading = useRef<HTMLHeadingElement>(null)
-  const shown = useRef<Step>(0)
-
-  // Who reads by keyboard or ear goes on where the new step begins.
-  useEffect(() => {
-    if (shown.current === step) return
-    shown.current = step
-    heading.current?.focus()
-    window.scrollTo(0, 0)
-  }, [step])
-
-  const working = stop.current !== undefined && step === 2
-  const reachable = (to: number) => !working && (to === 0 || (to === 1 && model) || (to === 3 && result) || to === step)
+  const { run, busy, problem, progress, cancel, forget } = useTask()
+  const heading = useFocus(step)
+  const working = busy && step === 2
+  const isReachable = (to: Step) =>
+    !working && (to === 0 || to === step || (to === 1 && model !== undefined) || (to === 3 && result !== undefined))
 
   // A job that was begun before this page opened, or what another left.
   useEffect(() => {
@@ -65,31 +54,27 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
 
   const prune = () => work(options => call('prune', settingsOf(choice, model!, local !== undefined), options))
 
-  async function work(job: (options: CallOptions) => Promise<PrunedFacts>) {
-    stop.current = new AbortController()
-    setProblem(undefined)
-    setResult(undefined)
-    begin()
-    try {
-      const steps = later ?? (await import('./later.ts'))
-      setLater(steps)
-      setStep(2)
-      setResult(await job({ onTold, signal: stop.current.signal }))
-      setChoice(before => ({ ...before, output: '' })) // the next goes elsewhere
-      setStep(3)
-    } catch (error) {
-      if (!(error instanceof CallError && error.stopped)) setProblem(problemOf(error))
-      setStep(1)
-      await look()
-    } finally {
-      stop.current = undefined
-    }
-  }
+  const work = (job: (options: CallOptions) => Promise<PrunedFacts>) =>
+    run(async options => {
+      setResult(undefined)
+      try {
+        const steps = later ?? (await import('./later.ts'))
+        setLater(steps)
+        setStep(2)
+        setResult(await job(options))
+        setChoice(before => ({ ...before, output: '' })) // the next goes elsewhere
+        setStep(3)
+      } catch (error) {
+        setStep(1)
+        await look()
+        throw error
+      }
+    })
 
   const opened = (next: Inspection) => {
     setModel(next)
     setResult(undefined)
-    setProblem(undefined)
+    forget()
   }
 
   return (
@@ -97,31 +82,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
       <a class="skip" href="#main">
         Skip to the step
       </a>
-      <header class="top">
-        <p class="brand">
-          <img src="./icon.svg" alt="" width="28" height="28" /> fasp
-        </p>
-        <p class="claim">
-          Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights stay
-          on {local ? 'it' : 'this machine'}, unless you push them to the Hub.
-        </p>
-        <nav aria-label="Steps">
-          <ol class="steps">
-            {STEPS.map((name, i) => (
-              <li key={name}>
-                <button
-                  type="button"
-                  aria-current={i === step ? 'step' : undefined}
-                  disabled={!reachable(i)}
-                  onClick={() => setStep(i as Step)}
-                >
-                  <span class="number">{i + 1}</span> {name}
-                </button>
-              </li>
-            ))}
-          </ol>
-        </nav>
-      </header>
+      <Header local={local !== undefined} {...{ step, setStep, isReachable }} />
       <main id="main">
         <h1 ref={heading} tabIndex={-1}>
           {['Which model?', 'How much smaller?', 'At work', 'What came out'][step]}
@@ -134,7 +95,7 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
           </>
         )}
         {step === 1 && model && <AmountStep {...{ call, model, choice, setChoice, prune }} said={problem} />}
-        {step === 2 && later && <later.WorkStep progress={progress} cancel={() => stop.current?.abort()} />}
+        {step === 2 && later && <later.WorkStep progress={progress} cancel={cancel} />}
         {step === 3 && later && model && result && (
           <later.ResultStep
             {...{ call, model, result }}
@@ -154,3 +115,51 @@ export function App({ call, local }: { call: Call; local?: LocalState }) {
     </>
   )
 }
+
+/** Who reads by keyboard or ear goes on where a new step begins. @returns of the heading */
+function useFocus(step: Step) {
+  const heading = useRef<HTMLHeadingElement>(null)
+  const shown = useRef<Step>(0)
+  useEffect(() => {
+    if (shown.current === step) return
+    shown.current = step
+    heading.current?.focus()
+    window.scrollTo(0, 0)
+  }, [step])
+  return heading
+}
+
+interface HeaderProps {
+  readonly local: boolean
+  readonly step: Step
+  readonly setStep: (step: Step) => void
+  readonly isReachable: (step: Step) => boolean
+}
+
+const Header = ({ local, step, setStep, isReachable }: HeaderProps) => (
+  <header class="top">
+    <p class="brand">
+      <img src="./icon.svg" alt="" width="28" height="28" /> fasp
+    </p>
+    <p class="claim">
+      Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights stay on{' '}
+      {local ? 'it' : 'this machine'}, unless you push them to the Hub.
+    </p>
+    <nav aria-label="Steps">
+      <ol class="steps">
+        {STEPS.map((name, i) => (
+          <li key={name}>
+            <button
+              type="button"
+              aria-current={i === step ? 'step' : undefined}
+              disabled={!isReachable(i as Step)}
+              onClick={() => setStep(i as Step)}
+            >
+              <span class="number">{i + 1}</span> {name}
+            </button>
+          </li>
+        ))}
+      </ol>
+    </nav>
+  </header>
+)

@@ -59,6 +59,9 @@ export const textsOf = ({ own, text, files }: Chosen, local: boolean): (File | s
   return [...(text.trim() ? [new File([text], OWN_TEXT)] : []), ...files]
 }
 
+export const textNames = (texts: Settings['texts'] = []): string[] =>
+  texts.map(text => (typeof text === 'string' ? text : text.name))
+
 const numberOf = (text: string) => (text.trim() === '' ? undefined : Number(text))
 
 /** Of the tokens of the user's texts so many stay at most. */
@@ -95,7 +98,7 @@ export function choiceOf({ settings, output }: Order, { vocabularySize }: Inspec
     method: ['best', 'stock'].includes(method) ? '' : method,
     ...{ windows: String(windows), seqLen: String(seqLen), seed: String(seed), output },
     ...{ own: texts.length > 0, text: named.join('\n'), files, compute: settings.compute ?? FIRST_CHOICE.compute },
-    texts: texts.map(text => (typeof text === 'string' ? text : text.name)),
+    texts: textNames(texts),
     vocabulary: vocabulary && Math.round((100 * vocabulary) / vocabularySize),
   }
 }

@@ -1,11 +1,11 @@
 // Step 1: a model of the Hub. The Hub is asked where the user presses a button, and never else; a token is forgotten with the page.
 import type { ComponentChildren } from 'preact'
-import { useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { bytes, count } from '../src/base/display.ts'
 import type { Ask, HubModel, HubPart, HubRepo } from '../src/page/protocol.ts'
 import type { Call } from './client.ts'
-import { Doing, useProgress } from './progress.tsx'
-import { useTask } from './ui.tsx'
+import { Doing, useTask } from './progress.tsx'
+import { Form, TextField } from './ui.tsx'
 
 interface TokenProps {
   readonly value: string
@@ -45,60 +45,34 @@ export function FromHub({ call, busy: opening, open }: Props) {
   const [token, setToken] = useState('')
   const [found, setFound] = useState<readonly HubModel[]>()
   const [repo, setRepo] = useState<HubRepo>()
-  const { run, busy, problem } = useTask()
-  const { progress, begin, onTold } = useProgress()
-  const stop = useRef<AbortController | undefined>(undefined)
-  const [fetching, setFetching] = useState(false)
+  const task = useTask() // one thing at a time is asked of the Hub
+  const { busy, run } = task
+  const fetching = busy && task.progress.phases.length > 0
 
-  /** One thing at a time is asked of the Hub. */
-  const ask = (task: (signal: AbortSignal) => Promise<void>) => {
-    stop.current = new AbortController()
-    const { signal } = stop.current
-    begin()
-    return run(() => task(signal))
-  }
   const look = (id: string) =>
-    ask(async signal => {
+    run(async options => {
       setRepo(undefined)
-      setRepo(await call('look', { id, token }, { signal }))
+      setRepo(await call('look', { id, token }, options))
     })
   const search = () =>
-    ask(async signal => {
+    run(async options => {
       setRepo(undefined)
       setFound(undefined)
-      setFound(await call('search', { words: words.trim(), token }, { signal }))
+      setFound(await call('search', { words: words.trim(), token }, options))
     })
   const take = ({ id, commit }: HubRepo, part: HubPart) =>
-    ask(async signal => {
-      setFetching(true)
-      try {
-        open(await call('fetch', { id, commit, part, token }, { signal, onTold }))
-      } finally {
-        setFetching(false)
-      }
-    })
+    run(async options => open(await call('fetch', { id, commit, part, token }, options)))
   const idle = !busy && !opening
+  const send = () => {
+    if (idle && words.trim()) void (NAME.test(words) ? look(words.trim()) : search())
+  }
   return (
     <section class="hub" aria-labelledby="hub">
       <h2 id="hub">From the Hugging Face Hub</h2>
       <p class="hint">The Hub is asked only when you press a button here. It learns what you ask for, and no more.</p>
-      <form
-        class="ask"
-        onSubmit={event => {
-          event.preventDefault()
-          if (idle && words.trim()) void (NAME.test(words) ? look(words.trim()) : search())
-        }}
-      >
+      <Form name="ask" send={send}>
         <label for="words">Name of a model (org/name), or words to look for</label>
-        <input
-          id="words"
-          value={words}
-          placeholder="HuggingFaceTB/SmolLM2-135M"
-          spellcheck={false}
-          autocapitalize="off"
-          autocomplete="off"
-          onInput={({ currentTarget }) => setWords(currentTarget.value)}
-        />
+        <TextField id="words" value={words} placeholder="HuggingFaceTB/SmolLM2-135M" onInput={setWords} />
         <button type="submit" disabled={!idle || words.trim() === ''}>
           Search
         </button>
@@ -108,61 +82,70 @@ export function FromHub({ call, busy: opening, open }: Props) {
             It goes to the Hub alone, and is kept nowhere: leave this step and it is forgotten.
           </TokenField>
         </details>
-      </form>
+      </Form>
       <p class="status" role="status">
         {busy && !fetching ? 'The Hub is asked …' : found?.length === 0 ? 'The Hub has no such models.' : ''}
       </p>
-      <Doing busy={fetching} progress={progress} problem={problem} />
-      {fetching && (
-        <div class="buttons">
-          <button type="button" onClick={() => stop.current?.abort()}>
-            Cancel
-          </button>
-        </div>
-      )}
+      <Doing {...task} />
       {repo ? (
         <>
           <h3>{repo.id}</h3>
-          <ul class="rows" aria-label={`What ${repo.id} has`}>
-            {repo.parts.map(part => (
-              <li key={part.name}>
-                <span>
-                  <b>{part.name || 'Hugging Face folder'}</b>
-                  <small>{bytes(part.bytes)}</small>
-                </span>
-                <button
-                  type="button"
-                  disabled={!idle}
-                  aria-label={`Fetch ${part.name || 'the folder'}`}
-                  onClick={() => take(repo, part)}
-                >
-                  Fetch
-                </button>
-              </li>
-            ))}
-          </ul>
+          <Rows
+            label={`What ${repo.id} has`}
+            button="Fetch"
+            idle={idle}
+            rows={repo.parts.map(part => ({
+              name: part.name || 'Hugging Face folder',
+              more: bytes(part.bytes),
+              label: `Fetch ${part.name || 'the folder'}`,
+              press: () => take(repo, part),
+            }))}
+          />
         </>
       ) : (
         found &&
         found.length > 0 && (
-          <ul class="rows" aria-label="Models found">
-            {found.map(({ id, parameters, downloads }) => (
-              <li key={id}>
-                <span>
-                  <b>{id}</b>
-                  <small>
-                    {parameters === undefined ? 'size unknown' : `${count(parameters)} parameters`}
-                    {downloads !== undefined && `, fetched ${count(downloads)} times a month`}
-                  </small>
-                </span>
-                <button type="button" disabled={!idle} aria-label={`Sizes of ${id}`} onClick={() => look(id)}>
-                  Sizes
-                </button>
-              </li>
-            ))}
-          </ul>
+          <Rows
+            label="Models found"
+            button="Sizes"
+            idle={idle}
+            rows={found.map(model => ({
+              name: model.id,
+              more: popularityOf(model),
+              label: `Sizes of ${model.id}`,
+              press: () => look(model.id),
+            }))}
+          />
         )
       )}
     </section>
   )
 }
+
+const popularityOf = ({ parameters, downloads }: HubModel): string =>
+  (parameters === undefined ? 'size unknown' : `${count(parameters)} parameters`) +
+  (downloads === undefined ? '' : `, fetched ${count(downloads)} times a month`)
+
+interface RowsProps {
+  readonly label: string
+  /** On the button of each row, whose own label is read aloud. */
+  readonly button: string
+  readonly idle: boolean
+  readonly rows: readonly { readonly name: string; readonly more: string; readonly label: string; press(): void }[]
+}
+
+const Rows = ({ label, button, idle, rows }: RowsProps) => (
+  <ul class="rows" aria-label={label}>
+    {rows.map(({ name, more, label, press }) => (
+      <li key={name}>
+        <span>
+          <b>{name}</b>
+          <small>{more}</small>
+        </span>
+        <button type="button" disabled={!idle} aria-label={label} onClick={press}>
+          {button}
+        </button>
+      </li>
+    ))}
+  </ul>
+)

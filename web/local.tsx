@@ -1,5 +1,6 @@
 // The parts of the page that `fasp ui` has in the place of others: paths of this machine instead of files.
 import { useState } from 'preact/hooks'
+import { Form, TextField } from './ui.tsx'
 
 /** Set where the page is built. */
 declare const FASP_LOCAL: boolean
@@ -17,27 +18,13 @@ interface PathProps {
 export function PathForm({ busy, first, open }: PathProps) {
   const [path, setPath] = useState('')
   return (
-    <form
-      class="ask"
-      onSubmit={event => {
-        event.preventDefault()
-        open(path)
-      }}
-    >
+    <Form name="ask" send={() => open(path)}>
       <label for="path">Path of a folder, or of a .gguf file, on this machine</label>
-      <input
-        id="path"
-        value={path}
-        placeholder="~/models/my-model"
-        spellcheck={false}
-        autocapitalize="off"
-        autocomplete="off"
-        onInput={({ currentTarget }) => setPath(currentTarget.value)}
-      />
+      <TextField id="path" value={path} placeholder="~/models/my-model" onInput={setPath} />
       <button type="submit" class={first ? 'primary' : ''} disabled={busy || path.trim() === ''}>
         Open
       </button>
-    </form>
+    </Form>
   )
 }
 
@@ -54,16 +41,7 @@ export const OutputField = ({ value, free, onInput }: FieldProps & { free: strin
     <legend>
       <label for="output">Where it goes</label>
     </legend>
-    <input
-      id="output"
-      value={value}
-      placeholder={free}
-      spellcheck={false}
-      autocapitalize="off"
-      autocomplete="off"
-      aria-describedby="output-what"
-      onInput={({ currentTarget }) => onInput(currentTarget.value)}
-    />
+    <TextField id="output" value={value} placeholder={free} aria-describedby="output-what" onInput={onInput} />
     <p id="output-what" class="hint">
       A folder, or a file with a name that ends in .gguf. Nothing that is there is replaced.
     </p>

@@ -8,7 +8,8 @@ import type { Call } from './client.ts'
 import { FromHub } from './fetching.tsx'
 import { chosen, dropped } from './files.ts'
 import { LOCAL, nameOf, PathForm } from './local.tsx'
-import { Figures, Problem, useDrop, useTask } from './ui.tsx'
+import { useTask } from './progress.tsx'
+import { Figures, Problem, useDrop } from './ui.tsx'
 
 interface Props {
   readonly call: Call
@@ -19,17 +20,16 @@ interface Props {
 
 export function ModelStep({ call, model, opened, next }: Props) {
   const { run, busy, problem } = useTask()
-  const local = LOCAL
   const open = (ask: Ask<'open'> | Promise<Ask<'open'>>) => run(async () => opened(await call('open', await ask)))
   const tiny = (
-    <button type="button" class={model || local ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>
+    <button type="button" class={model || LOCAL ? '' : 'primary'} disabled={busy} onClick={() => open('tiny')}>
       Take the tiny model
     </button>
   )
   return (
     <>
       <p class="lead">A GGUF file, or a Hugging Face folder with config, tokenizer and weights.</p>
-      {local ? (
+      {LOCAL ? (
         <section class="by-path" aria-label="Choose a model">
           <PathForm busy={busy} first={!model} open={path => open({ path })} />
           <div class="buttons">{tiny}</div>
@@ -37,15 +37,15 @@ export function ModelStep({ call, model, opened, next }: Props) {
       ) : (
         <Picker {...{ busy, open, tiny }} />
       )}
-      {!local && <FromHub {...{ call, busy, open }} />}
+      {!LOCAL && <FromHub {...{ call, busy, open }} />}
       <p class="status" role="status">
         {busy ? 'Reading …' : ''}
       </p>
       {problem && <Problem message={problem} />}
       {model && !busy && (
         <section class="card" aria-labelledby="model">
-          <h2 id="model">{local ? nameOf(model.name) : model.name}</h2>
-          {local && <p class="hint path">{model.name}</p>}
+          <h2 id="model">{LOCAL ? nameOf(model.name) : model.name}</h2>
+          {LOCAL && <p class="hint path">{model.name}</p>}
           <About model={model} />
           <div class="buttons end">
             <button type="button" class="primary" onClick={next}>

@@ -5,38 +5,24 @@ import type { Answer, Compute, PlanFacts, TooLarge } from '../src/page/protocol.
 import type { Inspection } from '../src/web.ts'
 import { type Chosen, settingsOf } from './choice.ts'
 import type { Call } from './client.ts'
-import { Figures, Problem, problemOf, useTask } from './ui.tsx'
-
-export function Vocabulary({ percent, model, plan, onChange }: VocabularyProps) {
-  const kept = plan?.vocabulary?.after
-  return (
-    <div class="amount">
-      <label for="vocabulary">Keep at most</label>
-      <output for="vocabulary">{percent} %</output>
-      <input
-        id="vocabulary"
-        type="range"
-        min={1}
-        max={100}
-        value={percent}
-        aria-valuetext={`${percent} % of the vocabulary`}
-        aria-describedby="kept"
-        style={{ '--at': `${(100 * (percent - 1)) / 99}%` }}
-        onInput={({ currentTarget }) => onChange(Number(currentTarget.value))}
-      />
-      <span id="kept" class="hint" aria-live="polite">
-        of {count(model.vocabularySize)} tokens, the most frequent of the text.{' '}
-        {kept !== undefined && `${count(kept)} stay, with bytes and special tokens.`}
-      </span>
-    </div>
-  )
-}
+import { useTask } from './progress.tsx'
+import { Figures, Percent, Problem, problemOf } from './ui.tsx'
 
 interface VocabularyProps {
   readonly percent: number
   readonly model: Inspection
   readonly plan: PlanFacts | undefined
-  readonly onChange: (percent: number) => void
+  readonly onInput: (percent: number) => void
+}
+
+export function Vocabulary({ percent, model, plan, onInput }: VocabularyProps) {
+  const kept = plan?.vocabulary?.after
+  return (
+    <Percent id="vocabulary" label="Keep at most" most={100} value={percent} of="the vocabulary" onInput={onInput} live>
+      of {count(model.vocabularySize)} tokens, the most frequent of the text.{' '}
+      {kept !== undefined && `${count(kept)} stay, with bytes and special tokens.`}
+    </Percent>
+  )
 }
 
 interface RefusedProps {

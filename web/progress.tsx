@@ -1,9 +1,10 @@
 // What a call has told since it began, of which steps show what they are at.
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { duration } from '../src/base/display.ts'
 import type { HalfError, OwnText, Told } from '../src/page/protocol.ts'
 import type { Phase } from '../src/web.ts'
-import { Bar, Problem } from './ui.tsx'
+import { CallError, type CallOptions } from './client.ts'
+import { Problem, problemOf } from './ui.tsx'
 
 interface PhaseProgress {
   readonly phase: Phase
@@ -78,14 +79,28 @@ function told(before: Progress, event: Told, now: number): Progress {
   }
 }
 
-/** What a call has told since it began. */
-export function useProgress() {
+/** Work of a step: what it is at, and what went wrong. Work that begins ends what is shown of the work before. */
+export function useTask() {
   const [progress, setProgress] = useState(NOTHING_TOLD)
-  return {
-    progress,
-    begin: () => setProgress(NOTHING_TOLD),
-    onTold: (event: Told) => setProgress(before => told(before, event, performance.now())),
+  const [problem, setProblem] = useState<string>()
+  const [busy, setBusy] = useState(false)
+  const stop = useRef<AbortController | undefined>(undefined)
+  const onTold = (event: Told) => setProgress(before => told(before, event, performance.now()))
+  /** @param work is given what its call takes */
+  async function run(work: (options: Required<CallOptions>) => Promise<void>): Promise<void> {
+    stop.current = new AbortController()
+    setProgress(NOTHING_TOLD)
+    setProblem(undefined)
+    setBusy(true)
+    try {
+      await work({ onTold, signal: stop.current.signal })
+    } catch (error) {
+      if (!(error instanceof CallError && error.stopped)) setProblem(problemOf(error))
+    } finally {
+      setBusy(false)
+    }
   }
+  return { run, busy, problem, progress, cancel: () => stop.current?.abort(), forget: () => setProblem(undefined) }
 }
 
 /** Sooner than this there is nothing to reckon with. */
@@ -108,28 +123,31 @@ export const PhaseBar = ({ progress }: { progress: PhaseProgress }) => {
         {over ? 'done' : `${Math.floor(done)} of ${total} ${unit}`}
         {!over && left !== undefined && `, about ${duration(left)} left`}
       </span>
-      <Bar done={total > 0 ? Math.min(1, done / total) : 1} label={name} />
+      <progress max={1} value={total > 0 ? Math.min(1, done / total) : 1} aria-label={name} />
     </li>
   )
 }
 
-interface DoingProps {
-  readonly busy: boolean
-  readonly progress: Progress
-  readonly problem: string | undefined
-}
+type DoingProps = Pick<ReturnType<typeof useTask>, 'busy' | 'progress' | 'problem'> & { readonly cancel?: () => void }
 
-/** What a task of a step is at, and what went wrong. */
-export function Doing({ busy, progress: { phases }, problem }: DoingProps) {
-  const last = phases.at(-1)
+/** What a task is at, and what went wrong. */
+export function Doing({ busy, progress: { phases }, problem, cancel }: DoingProps) {
+  const last = busy && phases.at(-1)
   return (
     <>
-      {busy && last && (
+      {last && (
         <ol class="phases">
           <PhaseBar progress={last} />
         </ol>
       )}
       {problem && <Problem message={problem} />}
+      {last && cancel && (
+        <div class="buttons">
+          <button type="button" onClick={cancel}>
+            Cancel
+          </button>
+        </div>
+      )}
     </>
   )
 }

@@ -9,9 +9,9 @@ import type { Call } from './client.ts'
 import { commandLine } from './command.ts'
 import { download } from './files.ts'
 import { nameOf, Where } from './local.tsx'
-import { Doing, useProgress } from './progress.tsx'
+import { Doing, useTask } from './progress.tsx'
 import { PushToHub } from './pushing.tsx'
-import { type Figure, Figures, Notices, Problem, Section, useTask } from './ui.tsx'
+import { type Figure, Figures, Form, Notices, Problem, Section } from './ui.tsx'
 import { Errors, OwnTextFold } from './work.tsx'
 
 interface Props {
@@ -122,12 +122,7 @@ function SideBySide({ call }: { call: Call }) {
       setSpeeds(await call('write', { prompt, tokens: WRITTEN_TOKENS }, { onTold }))
     })
   return (
-    <form
-      onSubmit={event => {
-        event.preventDefault()
-        void write()
-      }}
-    >
+    <Form send={write}>
       <div class="ask">
         <label for="prompt">How a text begins</label>
         <input id="prompt" value={prompt} onInput={({ currentTarget }) => setPrompt(currentTarget.value)} />
@@ -151,7 +146,7 @@ function SideBySide({ call }: { call: Call }) {
           ))}
         </div>
       )}
-    </form>
+    </Form>
   )
 }
 
@@ -161,31 +156,24 @@ const speedText = (speed: Speed | undefined): string =>
 const MOST_TOKENS = 512
 
 function Measure({ call, model }: { call: Call; model: Inspection }) {
-  const { run, busy, problem } = useTask()
+  const task = useTask()
   const [text, setText] = useState('')
-  const { progress, begin, onTold } = useProgress()
   const [found, setFound] = useState<Measured>()
   const measure = () =>
-    run(async () => {
+    task.run(async options => {
       setFound(undefined)
-      begin()
-      setFound(await call('measure', { text, seqLen: Math.min(MOST_TOKENS, model.context) }, { onTold }))
+      setFound(await call('measure', { text, seqLen: Math.min(MOST_TOKENS, model.context) }, options))
     })
   return (
-    <form
-      onSubmit={event => {
-        event.preventDefault()
-        void measure()
-      }}
-    >
+    <Form send={measure}>
       <label for="measured">Text that the model was not repaired on, of some pages</label>
       <textarea id="measured" rows={4} value={text} onInput={({ currentTarget }) => setText(currentTarget.value)} />
       <div class="buttons">
-        <button type="submit" disabled={busy || text.trim() === ''}>
+        <button type="submit" disabled={task.busy || text.trim() === ''}>
           Measure
         </button>
       </div>
-      <Doing busy={busy} progress={progress} problem={problem} />
+      <Doing {...task} cancel={undefined} />
       {found && (
         <Figures
           live
@@ -204,19 +192,17 @@ function Measure({ call, model }: { call: Call; model: Inspection }) {
           ]}
         />
       )}
-    </form>
+    </Form>
   )
 }
 
 function Report({ call }: { call: Call }) {
-  const { run, busy, problem } = useTask()
-  const { progress, begin, onTold } = useProgress()
+  const task = useTask()
   const [saved, setSaved] = useState('')
   const save = () =>
-    run(async () => {
+    task.run(async options => {
       setSaved('')
-      begin()
-      const { name, html } = await call('report', null, { onTold })
+      const { name, html } = await call('report', null, options)
       download(new File([html], name, { type: 'text/html' }))
       setSaved(name)
     })
@@ -225,10 +211,10 @@ function Report({ call }: { call: Call }) {
       <p class="hint">
         One HTML file, as <code>fasp prune --report</code> makes it: sizes, layers, what both models write, all options.
       </p>
-      <button type="button" disabled={busy} onClick={save}>
+      <button type="button" disabled={task.busy} onClick={save}>
         Save report
       </button>
-      <Doing busy={busy} progress={progress} problem={problem} />
+      <Doing {...task} cancel={undefined} />
       <p class="status" role="status">
         {saved && `${saved}: saved where your downloads go.`}
       </p>
@@ -270,20 +256,18 @@ const picker = (): Picker | undefined =>
   (window as Window & { readonly showSaveFilePicker?: Picker }).showSaveFilePicker?.bind(window)
 
 function TakeAway({ call, model, goal }: { call: Call; model: Inspection; goal: Goal }) {
-  const { run, busy, problem } = useTask()
+  const task = useTask()
   const [first, firstType] = OF_GOALS[goal] ?? (['gguf', ''] as const)
   const [dtypes, setDtypes] = useState<Partial<Record<Format, string>>>({ [first]: firstType })
-  const { progress, begin, onTold } = useProgress()
   const [taken, setTaken] = useState<Answer<'take'>>()
   const name = `${model.name.replace(/^.*\//, '').replace(/\.gguf$/i, '')}-pruned`
   const take = (to: Format) =>
-    run(async () => {
+    task.run(async options => {
       setTaken(undefined)
-      begin()
       const suggestedName = `${name}${{ gguf: '.gguf', safetensors: '.zip', onnx: '-onnx.zip' }[to]}`
       const into = await picker()?.({ suggestedName }).catch(leftOut)
       if (into === null) return
-      const answer = await call('take', { to, dtype: dtypes[to] || undefined, into }, { onTold })
+      const answer = await call('take', { to, dtype: dtypes[to] || undefined, into }, options)
       setTaken(answer)
       if (answer.file) download(answer.file)
     })
@@ -309,14 +293,14 @@ function TakeAway({ call, model, goal }: { call: Call; model: Inspection; goal: 
                 </select>
               </label>
             )}
-            <button type="button" class={to === first ? 'primary' : ''} disabled={busy} onClick={() => take(to)}>
+            <button type="button" class={to === first ? 'primary' : ''} disabled={task.busy} onClick={() => take(to)}>
               Save {name}
             </button>
           </div>
         ))}
       </div>
-      <Doing busy={busy} progress={progress} problem={problem} />
-      <Notices notices={progress.notices} />
+      <Doing {...task} cancel={undefined} />
+      <Notices notices={task.progress.notices} />
       <p class="status" role="status">
         {taken ? `${taken.name}, ${bytes(taken.bytes)}: saved${taken.file ? ' where your downloads go' : ''}.` : ''}
       </p>

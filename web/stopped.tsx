@@ -1,12 +1,10 @@
 // Step 1: runs that were stopped before their end, to go on with or to remove: jobs of `fasp ui`, or what this page has on the browser's disk.
-import { useRef } from 'preact/hooks'
 import { bytes, percent } from '../src/base/display.ts'
 import type { KeptRun, LocalState, Settings, StoppedOrder } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
-import type { Call } from './client.ts'
+import type { Call, CallOptions } from './client.ts'
 import { nameOf } from './local.tsx'
-import { Doing, useProgress } from './progress.tsx'
-import { useTask } from './ui.tsx'
+import { Doing, useTask } from './progress.tsx'
 
 interface Props {
   readonly call: Call
@@ -20,27 +18,22 @@ interface Props {
 }
 
 export function StoppedRuns({ call, stopped, setStopped, model, opened, adopt }: Props) {
-  const { run, busy, problem } = useTask()
-  const { progress, begin, onTold } = useProgress()
-  const stop = useRef<AbortController | undefined>(undefined)
-  const fetching = progress.phases.length > 0
+  const task = useTask()
+  const { run, busy } = task
   if (stopped.length === 0) return null
   const local = stopped.every(({ kept }) => kept === undefined)
 
   /** Opens the model once more, where the page can. */
-  async function reopen({ model: name, kept }: StoppedOrder): Promise<void> {
+  async function reopen({ model: name, kept }: StoppedOrder, options: CallOptions): Promise<void> {
     if (!kept || (model?.name === name && kept.origin !== 'tiny')) return
     if (kept.origin === 'files')
       throw new Error(`Give ${name} first: drop or choose its files below. Then go on with its run.`)
     if (kept.origin === 'tiny') return opened(await call('open', 'tiny'))
-    const { signal } = stop.current!
-    opened(await call('open', await call('fetch', kept.origin, { signal, onTold })))
+    opened(await call('open', await call('fetch', kept.origin, options)))
   }
   const goOn = (order: StoppedOrder) =>
-    run(async () => {
-      stop.current = new AbortController()
-      begin()
-      await reopen(order)
+    run(async options => {
+      await reopen(order, options)
       adopt(await call('resume', order.id))
     })
   const discard = (id: string) => run(async () => setStopped((await call('discard', id)).stopped))
@@ -73,14 +66,7 @@ export function StoppedRuns({ call, stopped, setStopped, model, opened, adopt }:
           </li>
         ))}
       </ul>
-      <Doing busy={busy && fetching} progress={progress} problem={problem} />
-      {busy && fetching && (
-        <div class="buttons">
-          <button type="button" onClick={() => stop.current?.abort()}>
-            Cancel
-          </button>
-        </div>
-      )}
+      <Doing {...task} />
     </section>
   )
 }

@@ -8,13 +8,12 @@ import { Notices } from './ui.tsx'
 export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () => void }) {
   const { phases, errors, engine, job, notices, ownText, soFar } = progress
   const current = phases.at(-1)
-  const local = LOCAL
   return (
     <>
       <p class="lead" role="status">
         {current
           ? `${NAMES[current.phase] ?? current.phase} …`
-          : engine || local
+          : engine || LOCAL
             ? 'Getting ready …'
             : 'The engine is fetched …'}
       </p>
@@ -25,7 +24,7 @@ export function WorkStep({ progress, cancel }: { progress: Progress; cancel: () 
       )}
       {engine && (
         <p class="hint">
-          {local
+          {LOCAL
             ? `Computed by fasp ui on this machine, with ${engine}. This page may be closed, and finds the work again.`
             : `Computed here, with ${engine}. The page may lie in the background; closed, its work stands still.`}
         </p>
