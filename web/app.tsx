@@ -1,5 +1,5 @@
-// The page: four steps, one screen each. What is open and what was made of it is in the worker, or in `fasp ui`; here is what was chosen and
-// what is shown.
+// The page: four steps, one screen each. The worker, or `fasp ui`, holds the open model and the result; here is what was
+// chosen and what is shown.
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { VERSION } from '../src/base/version.ts'
 import type { LocalState, PrunedFacts } from '../src/page/protocol.ts'

@@ -1,4 +1,4 @@
-// Step 1: a model of the Hub. The Hub is asked where the user presses a button, and never else; a token is forgotten with the page.
+// Step 1: a model of the Hub, which is asked only where the user presses a button. A token is forgotten with the page.
 import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { bytes, count } from '../src/base/display.ts'
