@@ -9,8 +9,8 @@ import { type Model, readRows, readWeights } from '../model/model.ts'
 const PART_BYTES = 16 * 2 ** 20
 
 /**
- * Rows of a tensor that are read together; undefined for all that it has. Tables outside the layers come in parts, as in float32 one can be
- * larger than all else that is in memory.
+ * Rows of a tensor that are read together; undefined means all rows. A table outside the layers is read in parts: in
+ * float32 it can be larger than everything else in memory.
  */
 export function* partsOf({ checkpoint, architecture }: Model, name: string): Generator<Int32Array | undefined> {
   const { shape } = checkpoint.tensors.tensors.get(name)!

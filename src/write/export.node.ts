@@ -1,4 +1,4 @@
-// Writes exports below one output, verifies each, and leaves it to the caller to make the output appear. Used by `node.ts`.
+// Writes exports below one output and verifies each. The caller makes the output appear.
 
 import { join } from 'node:path'
 import { isGgufFile } from '../base/display.ts'

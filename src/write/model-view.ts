@@ -1,5 +1,5 @@
-// A model seen as one of another architecture, with tensors made of those that are stored: wider ones (widen.ts), or parts (unfused.ts). Nothing is
-// read before it is asked for.
+// A model seen as a model of another architecture. Its tensors are made of stored tensors when they are read: wider
+// tensors (widen.ts) or parts of tensors (gguf/split-gate.ts).
 
 import { pickRows } from '../engine/linalg/scatter.ts'
 import { type FloatDType, fromFloat32, isDType } from '../formats/dtype.ts'
@@ -13,7 +13,7 @@ export interface Move {
   readonly values: (stored: Floats) => Floats
 }
 
-/** @param moves by the name of the tensor, or of the layer whose Gram matrix it is; the others are as they are stored */
+/** @param moves by the name of a tensor, or of the layer that a Gram matrix belongs to; other tensors stay as stored */
 export function viewed({ checkpoint }: Model, architecture: Architecture, moves: ReadonlyMap<string, Move>): Model {
   const { tensors: source, statistics } = checkpoint
   const stored = (name: string) => moves.get(name)?.from ?? name

@@ -1,4 +1,4 @@
-// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed as the layout says, in the output's type.
+// Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed by the layout.
 
 import { pick, scatterColumns, scatterRows } from '../engine/linalg/scatter.ts'
 import { concatBytes } from '../formats/bytes.ts'
@@ -51,7 +51,7 @@ export class ModelWriter {
       readonly layers: readonly number[]
       /** The type that a tensor of the source is written in. */
       readonly typeOf: (name: string) => FloatDType
-      /** Takes the Gram matrix of what each changed layer reads, by its name or that of the first that reads the same. */
+      /** Takes the Gram matrix of each changed layer, by the layer's name or the first layer that reads the same. */
       readonly statistics?: CheckpointWriter
     },
   ) {}
@@ -64,8 +64,8 @@ export class ModelWriter {
   }
 
   /**
-   * What is written of what stays. Where that is nothing (FLAP), and the layout leaves out what was removed: the first neuron or value row, of
-   * which the output layer reads none, as there are no tensors without rows.
+   * The rows that are written. A tensor has at least one row: where nothing stays (FLAP) and the layout drops what was
+   * removed, the first neuron or value row is written, and the output layer ignores it.
    */
   stored(half: HalfBlock, { kept, columns }: Pick<Selection, 'kept' | 'columns'>): Pick<Selection, 'kept' | 'columns'> {
     if (kept.length > 0 || !this.#narrows(half)) return { kept, columns }
@@ -95,8 +95,9 @@ export class ModelWriter {
 
   /**
    * Writes the norm and the input layers of a pruned half-block.
-   * @param kept rows of the coupled input layers (and of k_proj, where whole heads go; of q_proj then `columns`: zeros in place of the others)
-   * @param aligned XᵀX of what they read, where those that nothing is cut from have changed, too
+   * @param kept rows of the coupled input layers; where whole heads go, rows of k_proj, too
+   * @param columns where whole heads go: rows of q_proj; the other rows become zeros
+   * @param aligned XᵀX of the inputs, where input layers that nothing was cut from have changed, too
    */
   async writeInputs(weights: HalfWeights, kept: Int32Array, columns: Int32Array, aligned?: Floats): Promise<void> {
     const { half } = weights

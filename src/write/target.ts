@@ -20,7 +20,7 @@ export interface ExportPlan {
   readonly bytes: number
   /** What the user should know of it. */
   readonly notices: readonly string[]
-  /** What our own reader must find in the result, and the type of each tensor. Without it the target checks its result itself. */
+  /** What our reader must find in the result, and each tensor's type. A target without it checks its result itself. */
   readonly expected?: {
     readonly model: Model
     readonly types: ReadonlyMap<string, GgufType | DType>

@@ -5,7 +5,7 @@ import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes }
 import { type AttentionHalf, linearsOf } from '../../model/half-block.ts'
 import { isScaled, ropeDivisors, ropeOf } from './rope.ts'
 
-/** The family's own where that takes the model; else `deci`, or `llama` where all layers are alike: both take biases wherever they are. */
+/** The family's own graph where it takes the model; else `deci`, or `llama` where all layers are alike. */
 export function ggufArchitecture(a: Architecture): GgufArchitecture {
   if (!likeLlama(a)) return a.gguf!
   if (a.compact) return 'deci'

@@ -1,4 +1,4 @@
-// Writes a model as one GGUF file into a sink, reads it back and compares it before it appears: `fasp export --to gguf` without paths.
+// Writes a model as one GGUF file into a sink, and reads the file back before it appears.
 
 import { UsageError } from '../../base/errors.ts'
 import { notice, type Progress } from '../../base/events.ts'
@@ -29,9 +29,9 @@ export interface GgufResult {
 }
 
 /**
- * Writes `model.gguf` and commits the sink, which must keep its files in memory, as `MemorySink` does. Yields progress and notices.
- * @throws UsageError for a type that there is not @throws UnsupportedModelError for what llama.cpp's graphs do not compute
- * @throws OutputError where the file does not read back. Nothing is left then, as after any error
+ * Writes `model.gguf` and commits the sink, which must keep its files in memory, as `MemorySink` does.
+ * @throws UsageError for an unknown type @throws UnsupportedModelError for what llama.cpp's graphs do not compute
+ * @throws OutputError where the file does not read back. After an error nothing is left
  */
 export async function* exportGguf(
   model: Model,

@@ -1,5 +1,5 @@
-// Writes a GGUF file of a LLaMA-like model, tensor by tensor, that llama.cpp runs: the family's architecture where all FFNs have one width,
-// `deci` where they differ. All want as many value channels as query channels: narrower ones get channels of zeros. None has windows.
+// Writes a GGUF file for llama.cpp, tensor by tensor: in the family's architecture where all FFNs have one width, in
+// `deci` where they differ. llama.cpp wants as many value channels as query channels: zeros fill narrower heads.
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation).
 
 import { baseName, bytes, percent } from '../../base/display.ts'
@@ -81,7 +81,8 @@ function planGguf(given: Model, fileType: GgufFileType): ExportPlan {
   )
   if (narrowest < maxPositions && !familyGraph(source.architecture).windows)
     notices.push(
-      `llama.cpp has no sliding window for this architecture: each token sees all before it, and not the last ${narrowest} alone. Texts of more tokens come out differently.`,
+      `llama.cpp has no sliding window for this architecture: each token sees all before it, and not the last ` +
+        `${narrowest} alone. Texts of more tokens come out differently.`,
     )
   const rows = [...types].filter(([name, type]) => type === 'F16' && fileType !== 'F16' && isMatrix(model, name))
   if (rows.length > 0)
@@ -113,7 +114,8 @@ function checkArchitecture({ checkpoint, architecture: a }: Model): void {
   const problem = unlikeGguf(a)
   if (problem)
     throw new UnsupportedModelError(
-      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for ${problem}. Choose another --to.`,
+      `${checkpoint.name}: ${a.modelType} models cannot be written as GGUF: llama.cpp has no architecture for ` +
+        `${problem}. Choose another --to.`,
     )
 }
 
@@ -129,7 +131,7 @@ function dtypeFor({ checkpoint, architecture }: Model): GgufFileType {
   return declared ?? NEAREST.get(most) ?? 'Q8_0'
 }
 
-/** The model as llama.cpp's graph has it: with its windows or none, all value channels, FFNs of whole blocks, and of one width where it must be. */
+/** The model as llama.cpp's graph holds it: all value channels, FFNs of whole blocks, one FFN width where needed. */
 function fitted({ checkpoint, architecture }: Model, fileType: GgufFileType): Model {
   const everywhere = (half: HalfBlock): HalfBlock => (half.kind === 'ffn' ? half : { ...half, window: undefined })
   const a = familyGraph(architecture).windows
@@ -176,12 +178,17 @@ function sizeNotices(
   const [{ headSize }] = attentions
   if (attentions.some(({ values }) => values.some(n => n < headSize)))
     notices.push(
-      `llama.cpp holds as many value channels as query channels, ${headSize} a head: ${cost('attention')}, and the KV cache is no smaller.`,
+      `llama.cpp holds as many value channels as query channels, ${headSize} a head: ${cost('attention')}, ` +
+        'and the KV cache is no smaller.',
     )
   const filled = layerWidths(wide)
   if (layerWidths(narrow).some(({ ffn }, layer) => ffn !== filled[layer].ffn))
     notices.push(
-      `FFN widths are filled up to ${likeLlama(wide) ? `multiples of ${BLOCK}, the block of the type` : 'the widest, as llama.cpp has one for all layers of this family, and whole blocks'}: ${cost('ffn')}.`,
+      `FFN widths are filled up to ${
+        likeLlama(wide)
+          ? `multiples of ${BLOCK}, the block of the type`
+          : 'the widest, as llama.cpp has one for all layers of this family, and whole blocks'
+      }: ${cost('ffn')}.`,
     )
   return notices
 }
@@ -208,7 +215,8 @@ function modelPairs({ checkpoint, architecture: a }: Model, fileType: GgufFileTy
   const [{ experts }] = ffnHalves(a)
   const own: Pairs = {
     block_count: count(layersOf(a)),
-    context_length: count(Math.max(a.maxPositions, Number(checkpoint.config.max_position_embeddings ?? 0))), // of Ministral 3 we compute less
+    // We compute less of Ministral 3's context than its config says.
+    context_length: count(Math.max(a.maxPositions, Number(checkpoint.config.max_position_embeddings ?? 0))),
     embedding_length: count(a.hiddenSize),
     feed_forward_length: a.compact ? counts(layerWidths(a).map(({ ffn }) => ffn)) : count(a.ffnWidth),
     expert_count: experts && count(experts.router.out),
@@ -248,7 +256,8 @@ function windowPairs(a: Architecture): Pairs {
   const { rope } = attentionHalves(a).find(half => half.window !== undefined)!
   return {
     'attention.sliding_window': count(window),
-    'attention.sliding_window_pattern': every !== windows && count(every), // older versions of llama.cpp know none but theirs
+    // Older versions of llama.cpp know the usual pattern alone.
+    'attention.sliding_window_pattern': every !== windows && count(every),
     'rope.freq_base_swa': real(rope!.theta),
   }
 }
@@ -266,7 +275,7 @@ function multiplierPairs(a: Architecture): Pairs {
     : {}
 }
 
-/** What the model is called, and how it was pruned. Source of the general keys: llama.cpp, gguf-py/gguf/constants.py. */
+/** The model's name, and how it was pruned. Source of the general keys: llama.cpp, gguf-py/gguf/constants.py. */
 function descriptionPairs(checkpoint: Checkpoint): Pairs {
   const { count, real, text } = ggufValue
   const { gguf, recipe, card } = checkpoint
@@ -279,7 +288,8 @@ function descriptionPairs(checkpoint: Checkpoint): Pairs {
   return {
     'general.name': text(`${base}, pruned ${part}${healed ? ', healed' : ''}`),
     'general.description': text(
-      `${base} without ${part} of the weights of its decoder's linear layers, pruned by fasp ${VERSION}, method ${method}${healedText(pruned)}.`,
+      `${base} without ${part} of the weights of its decoder's linear layers, pruned by fasp ${VERSION}, ` +
+        `method ${method}${healedText(pruned)}.`,
     ),
     'general.base_model.count': count(1),
     'general.base_model.0.name': text(base),
@@ -291,7 +301,7 @@ function descriptionPairs(checkpoint: Checkpoint): Pairs {
   }
 }
 
-/** Of a GGUF source: general keys, ours and tokenizer, as they stand there. What is of its numbers, or another model, does not hold any more. */
+/** Keys that a GGUF source passes on as stored: general, ours, tokenizer; not sizes, nor what names another model. */
 function copiedPairs({ checkpoint: { gguf, recipe } }: Model, own: ReadonlyMap<string, unknown>) {
   const changed = /^general\.(alignment|size_label|parameter_count)$/
   const others = /^general\.(uuid|doi|url|repo_url|source\.|base_model\.)|^fasp\./

@@ -1,12 +1,12 @@
-// Rounds a weight matrix W to a block-quantised type of GGUF by what its inputs X are (GPTQ). Called by `gguf.ts` for layers that pruning changed.
-//   Ŵ ≈ argmin ‖X (W − Ŵ)ᵀ‖², column by column from the last to the first: the next ones make up for what a column's rounding loses.
-//   G = XᵀX + δI = L Lᵀ;  Ŵ_k = what of its grid is nearest to T_k = W_k + Σ_{i>k} (W_i − Ŵ_i) L_ik / L_kk
+// Rounds a weight matrix W to a block-quantised type of GGUF by its layer's inputs X (GPTQ), for pruned layers.
+//   Ŵ ≈ argmin ‖X (W − Ŵ)ᵀ‖², column by column from the last to the first: later columns make up for earlier rounding.
+//   G = XᵀX + δI = L Lᵀ;  Ŵ_k = the grid point nearest to T_k = W_k + Σ_{i>k} (W_i − Ŵ_i) L_ik / L_kk
 //   ‖X (W − Ŵ)ᵀ‖² + δ ‖W − Ŵ‖² = Σ_k L_kk² ‖T_k − Ŵ_k‖²
-// The grid of a block is first that of the scales that llama.cpp gives its T when its turn comes, which fits them as if columns counted alike
-// and none made up for others. Then, a few times, it is that of least squares of this sum for the codes that came out; where a block has scales
-// of scales, that of a part of its T (`PARTS`). The one that loses least stays. Last, codes go where all others make them best, one by one.
-// Source: Frantar et al., arXiv 2210.17323, in the form of Chee et al., arXiv 2307.13304 (LDLQ), which needs no inverse; for the last step
-// Behdin et al., arXiv 2309.01885 (QuantEase), coordinate descent.
+// The first grid of a block has the scales that llama.cpp gives T. A few times the grid then becomes the least-squares
+// fit of this sum for the codes found; where a block has scales of scales, of a part of T (`PARTS`). The grid with the
+// least loss stays. Last, each code takes the value that is best beside all others.
+// Source: Frantar et al., arXiv 2210.17323, in the form of Chee et al., arXiv 2307.13304 (LDLQ), which needs no
+// inverse; for the last step Behdin et al., arXiv 2309.01885 (QuantEase), coordinate descent.
 import type { Engine } from '../../engine/engine.ts'
 import { type Doubles, type Matrix, matrix, rowsOf } from '../../engine/linalg/matrix.ts'
 import { transposed } from '../../engine/linalg/scatter.ts'
@@ -177,7 +177,7 @@ function fitScales(codes: Uint8Array, target: Doubles, u: Doubles, type: Quantiz
       q1 += q * ones[k]
       t1 += ones[k] * target[first + k]
     }
-    const determinant = qq * squares - q1 * q1 // 0 where codes are alike: no numbers come of it, and the block stays as it was
+    const determinant = qq * squares - q1 * q1 // 0 where codes are alike: the block stays as it was
     scales.push((qt * squares - t1 * q1) / determinant)
     if (own) scales.push((t1 * qq - qt * q1) / determinant)
   }

@@ -1,5 +1,5 @@
-// Which Gram matrix belongs to a weight: that of what its layer reads on the calibration text, where pruning left it beside the model. Exports
-// round by it (gptq.ts), and are checked by it (write/verify/verify.ts).
+// The Gram matrix of a weight: XᵀX of what its layer reads on the calibration text, where pruning kept it. Exports are
+// rounded by it (gptq.ts) and checked by it (../verify/verify.ts).
 import { FormatError } from '../../base/errors.ts'
 import { isJsonObject } from '../../formats/json.ts'
 import type { Floats } from '../../formats/tensors.ts'
@@ -7,7 +7,7 @@ import { ffnHalves } from '../../model/architecture.ts'
 import { plainHalves } from '../../model/half-block.ts'
 import type { Model } from '../../model/model.ts'
 
-/** Reads the matrix [in, in] of a weight; undefined where there is none. @throws FormatError where it has another size */
+/** Reads the matrix [in, in] of a weight; undefined where it was not kept. @throws FormatError for another size */
 export function gramReader({ checkpoint, architecture }: Model): (weight: string) => Promise<Floats | undefined> {
   const { name, statistics } = checkpoint
   const layers = new Map(
@@ -22,14 +22,15 @@ export function gramReader({ checkpoint, architecture }: Model): (weight: string
     if (gram.length === layer.size ** 2) return gram
     throw new FormatError(
       `${name}/statistics`,
-      `has ${gram.length} numbers for ${layer.first}, which reads ${layer.size} columns; wanted is their square. Remove this folder, or prune again`,
+      `has ${gram.length} numbers for ${layer.first}, which reads ${layer.size} columns; wanted is their square. ` +
+        'Remove this folder, or prune again',
     )
   }
 }
 
 /**
- * Names of the output layers of experts that pruning repaired, by what `fasp.json` says of it. Their matrices are not kept: those of 128 experts
- * take more room than the model.
+ * Output layers of experts that pruning repaired, by what `fasp.json` says. Their matrices are not kept: matrices of
+ * 128 experts take more room than the model.
  */
 export function repairedExperts({ checkpoint: { recipe }, architecture }: Model): Set<string> {
   const object = (value: unknown) => (isJsonObject(value) ? value : {})

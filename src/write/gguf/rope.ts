@@ -1,5 +1,5 @@
-// Positions in a GGUF file: keys, and tensors of divisors. Used by `gguf.ts` and `gguf-architecture.ts`. Source: llama.cpp, conversion/base.py and
-// phi.py; src/llama-context.cpp for what YaRN multiplies scores by.
+// Positions in a GGUF file: keys, and tensors of divisors. Source: llama.cpp, conversion/base.py and phi.py;
+// src/llama-context.cpp for the factor of scores by YaRN.
 import { yarnFactor } from '../../checkpoint/gguf-rope.ts'
 import { type GgufPair, ggufValue } from '../../formats/gguf-layout.ts'
 import { type Architecture, attentionHalves } from '../../model/architecture.ts'
@@ -18,8 +18,8 @@ export const isScaled = ({ theta, inverseFrequencies: f }: Rope): boolean =>
   f.some((frequency, i) => frequency !== theta ** (-i / f.length))
 
 /**
- * By what scaling divides the frequencies that turn: all by one factor, each by its own (Llama 3), also in long texts (LongRoPE), or by YaRN, which
- * llama.cpp computes itself.
+ * What scaling divides the rotary frequencies by: one factor (`one`), a factor for each frequency (`any`, Llama 3), two
+ * such sets by the length of the text (`long`, LongRoPE), or YaRN, which llama.cpp computes itself.
  */
 export function ropeDivisors(a: Architecture): {
   kind: 'one' | 'any' | 'long' | 'yarn'

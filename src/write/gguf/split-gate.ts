@@ -1,5 +1,5 @@
-// A model whose FFNs have gate and up in one tensor, seen with two where llama.cpp's graph of its family has two: dense Granite 4 as Granite 3.
-// Called by gguf.ts. Source: llama.cpp, conversion/granite.py (`GraniteMoeModel.modify_tensors`).
+// A model that stores gate and up in one tensor (dense Granite 4), seen with two, as llama.cpp's graph has them.
+// Source: llama.cpp, conversion/granite.py (`GraniteMoeModel.modify_tensors`).
 import type { Floats } from '../../formats/tensors.ts'
 import { ffnHalves } from '../../model/architecture.ts'
 import type { HalfBlock, Linear } from '../../model/half-block.ts'

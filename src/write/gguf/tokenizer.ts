@@ -1,8 +1,8 @@
-// Metadata `tokenizer.*` of a GGUF file from tokenizer.json and tokenizer_config.json. Called by `gguf.ts` where the source is no GGUF, or
-// its vocabulary was cut.
-// Two kinds: `gpt2`, byte-level BPE with merges, whose splitting into words llama.cpp knows by a name (`pre`); and `llama`, SentencePiece
-// BPE, which merges by scores. The name is found by comparing ids under every rule that we know, in place of the hashes that llama.cpp's
-// converter compares, which name vocabularies and not rules. Scores are the ranks of the merges, in place of the converter's −1000 for all.
+// Metadata `tokenizer.*` of a GGUF file from tokenizer.json and tokenizer_config.json, for a source that is no GGUF or
+// whose vocabulary was cut. Two kinds: `gpt2`, byte-level BPE with merges, whose pre-tokenizer llama.cpp knows by a
+// name (`pre`); and `llama`, SentencePiece BPE, which merges by scores. We find the name by comparing ids under every
+// rule that we know; llama.cpp's converter compares hashes, which name vocabularies and not rules. Scores are the ranks
+// of the merges; the converter gives all tokens −1000.
 // Source: llama.cpp, conversion/base.py (`get_vocab_base`, `_create_vocab_sentencepiece`), src/llama-vocab.cpp.
 
 import { UnsupportedModelError } from '../../base/errors.ts'
@@ -25,7 +25,8 @@ export function tokenizerPairs(checkpoint: Checkpoint, vocabularySize: number): 
   const kind = tokenizerKind(json)
   if (kind === undefined)
     return refuse(
-      `its tokenizer (${describeValue(model.type)}) is neither byte-level BPE nor SentencePiece BPE, the kinds that llama.cpp has for LLaMA`,
+      `its tokenizer (${describeValue(model.type)}) is neither byte-level BPE nor SentencePiece BPE, ` +
+        'the kinds that llama.cpp has for LLaMA',
     )
   const { tokens, types } = readTokens(json, kind, vocabularySize, refuse)
   const ids = new Map(tokens.map((token, id) => [token, id]))

@@ -1,7 +1,7 @@
-// Which element type each tensor of a GGUF file gets. Called by `gguf.ts`.
-// Vectors (norms, biases) are F32, as llama.cpp's converter has it. Rows that are no whole blocks take the next type that fits.
-// Quantised files have a wider type for the head, and the mixes Q4_K_M and Q5_K_M for half of v_proj and down_proj. Source: llama.cpp,
-// src/llama-quant.cpp (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
+// Which element type each tensor of a GGUF file gets. Vectors (norms, biases) are F32, as in llama.cpp's converter.
+// Rows that are no whole blocks take the next type that fits. Quantised files have a wider type for the head, and the
+// mixes Q4_K_M and Q5_K_M a wider one for half of v_proj and down_proj. Source: llama.cpp, src/llama-quant.cpp
+// (`llama_tensor_get_type_impl`, `tensor_type_fallback`); conversion/base.py for F16 where no block fits.
 import { isWritten, READ_ONLY } from '../../formats/gguf-dequantize.ts'
 import { blockElements, type GgufType, storedBytes } from '../../formats/gguf-layout.ts'
 import type { TensorInfo } from '../../formats/tensors.ts'
@@ -16,7 +16,7 @@ import {
 import { EXPERT, groupSize, type HalfBlock, ofExpert, plainHalves } from '../../model/half-block.ts'
 import { ggufArchitecture } from './architecture.ts'
 
-/** Types of whole files: the type of most weights, and the number in `general.file_type` (llama.h, `enum llama_ftype`). */
+/** Types of whole files: the type of most weights, and `general.file_type` (llama.h, `enum llama_ftype`). */
 export const FILE_TYPES = {
   F32: { base: 'F32', number: 0 },
   F16: { base: 'F16', number: 1 },
@@ -39,15 +39,15 @@ export const BLOCK = 32
 /** For rows that are no multiple of 256. */
 const FALLBACK: Partial<Record<GgufType, GgufType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' }
 
-/** Types of files that we do not write, by their numbers, and what is nearest: Q4_K_S, Q5_K_S, those of 2 and 3 bits, IQ4_NL and IQ4_XS. */
+/** File types that we only read, by number, and the nearest type: Q4_K_S, Q5_K_S, 2 and 3 bits, IQ4_NL, IQ4_XS. */
 const OTHER_TYPES: Readonly<Record<number, GgufFileType>> = {
   ...{ 14: 'Q4_K_M', 16: 'Q5_K_M', 10: 'Q4_K_M', 11: 'Q4_K_M', 12: 'Q4_K_M', 13: 'Q4_K_M', 21: 'Q4_K_M' },
   ...{ 25: 'Q4_0', 30: 'Q4_K_M' },
 }
 
 /**
- * The type that a GGUF file says it has, or the nearest: not always that of most weights, since a large embedding is wider. Undefined where
- * it says none, or no tensor bears it out. @param types of its tensors
+ * The type that a GGUF file says it has, or the nearest. Not the type of most weights, since a large embedding is
+ * wider. Undefined where the file says none, or no tensor has that type. @param types of its tensors
  */
 export function declaredType(number: unknown, types: ReadonlySet<string>): GgufFileType | undefined {
   const known = (Object.keys(FILE_TYPES) as GgufFileType[]).find(type => FILE_TYPES[type].number === number)
@@ -56,14 +56,14 @@ export function declaredType(number: unknown, types: ReadonlySet<string>): GgufF
   return base && [base, FALLBACK[base] ?? '', ...READ_ONLY].some(one => types.has(one)) ? type : undefined
 }
 
-/** What layers that are rounded by what they read get instead of four bits, as long as the file grows by no more than this part (docs/gguf.md). */
+/** Types that layers rounded by their inputs get instead of 4 bits, while the file grows by no more (docs/gguf.md). */
 const NEXT: Partial<Record<GgufType, GgufType>> = { Q4_0: 'Q5_0', Q4_1: 'Q5_1', Q4_K: 'Q5_K' }
 const MORE_BYTES = 0.03
 
 /**
  * The type of each tensor, by its Hugging Face name.
- * @param source what a model was pruned from: whether there is a Gram matrix of what a linear layer reads, which it and those that read the
- * same are rounded by, or it is an expert that was repaired; and the type that a tensor has there, where that is a GGUF file
+ * @param source `observed`: whether a linear layer is rounded by a Gram matrix or was repaired as an expert; `held`:
+ * the type that a tensor has in a GGUF source
  */
 export function tensorTypes(
   a: Architecture,
@@ -115,7 +115,7 @@ function changedWeights(a: Architecture, observed: (layer: string) => boolean): 
   return new Set(changed.map(({ name }) => `${name}.weight`))
 }
 
-/** Linear layers by what a bit more brings per byte, and the first of those that read the same: outputs of FFNs lose most, and values are few. */
+/** Linear layers by what a bit more brings per byte: outputs of FFNs lose most, and values are few. */
 function mostLost(a: Architecture) {
   const layers = layersOf(a)
   const favoured = <Half extends HalfBlock>(halves: readonly Half[]) => [

@@ -65,8 +65,8 @@ export class CheckpointWriter {
   }
 
   /**
-   * Writes the next part of a tensor's bytes, row-major little-endian; they must stay as they are. Returns while the disk is at it: where
-   * that fails, the next call throws. The shard is closed when its last tensor has come.
+   * Writes the next part of a tensor, row-major little-endian. The bytes must stay unchanged until they are written;
+   * the call returns before that, and the next call throws where writing failed. The last tensor closes its shard.
    */
   async part(name: string, bytes: Uint8Array): Promise<void> {
     const place = this.#places.get(name)!

@@ -1,5 +1,5 @@
-// The Python files that transformers needs beside a compact model (src/model/compact.ts). They are written for LLaMA; those of another family
-// name its classes instead, as they find its modules by themselves.
+// The Python files that transformers needs beside a compact model (src/model/compact.ts). They are written for LLaMA;
+// for another family its class names take the place of LLaMA's.
 import { type SideFile, textFile } from '../../checkpoint/checkpoint.ts'
 import type { compactConfig } from '../../model/compact.ts'
 import configuration from './python/configuration_fasp.py'

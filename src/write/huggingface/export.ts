@@ -1,5 +1,5 @@
-// Exports that are Hugging Face folders: any model as it is, in another type if asked for; and a pruned model in the shapes that it had,
-// with zeros where something was removed (`padded`), for tools that want these shapes. `fasp.json` says where the neurons were.
+// Exports that are Hugging Face folders: any model as it is or in another type; and a pruned model in its old shapes
+// (`padded`), with zeros in the places that `fasp.json` records, for tools that want these shapes.
 import { FormatError, UnsupportedModelError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { FloatDType } from '../../formats/dtype.ts'
@@ -35,11 +35,13 @@ export const padded: Target = {
   plan(model, dtype) {
     if (expertsOf(model.architecture) > 0)
       throw new UnsupportedModelError(
-        `${model.checkpoint.name}: is a mixture of experts, and fasp.json does not say where the neurons of each were. Export as huggingface instead.`,
+        `${model.checkpoint.name}: is a mixture of experts, and fasp.json does not say where the neurons of each ` +
+          'were. Export as huggingface instead.',
       )
     if (hasAddedBiases(model.architecture))
       throw new UnsupportedModelError(
-        `${model.checkpoint.name}: has biases that a stock ${model.architecture.modelType} model has no place for. Export as huggingface or onnx instead.`,
+        `${model.checkpoint.name}: has biases that a stock ${model.architecture.modelType} model has no place for. ` +
+          'Export as huggingface or onnx instead.',
       )
     const places = originalPlaces(model)
     const wide = places ? widened(model, places) : model
@@ -49,7 +51,7 @@ export const padded: Target = {
   },
 }
 
-/** Whether it has biases that the stock config has no fields for: where there are none, a family's linear layers never all have one. */
+/** Whether the model has biases that the stock config has no fields for. */
 const hasAddedBiases = ({ biasFields, halves }: Architecture): boolean =>
   !biasFields && halves.flatMap(linearsOf).every(({ bias }) => bias)
 
@@ -100,8 +102,8 @@ const NOTHING_TO_PAD =
   'The model is written as it is: it has the shapes of a stock model, and no fasp.json says that it had wider ones.'
 
 /**
- * Where the neurons and value rows of a pruned model were, undefined where nothing says that it was wider. The first places for what
- * `fasp.json` does not say (rotated values).
+ * Where the neurons and value rows of a pruned model were; the first places for what `fasp.json` does not record
+ * (rotated values). Undefined where nothing says that the model was wider.
  */
 function originalPlaces({ architecture: a, checkpoint }: Model): Places[] | undefined {
   const { name, recipe } = checkpoint

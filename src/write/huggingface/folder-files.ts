@@ -1,5 +1,4 @@
-// The small files of an output folder: config.json, tokenizer files, fasp.json, and Python code for the compact layout. The model card comes
-// after them (card.ts).
+// The small files of an output folder: config.json, tokenizer files, fasp.json, and Python code for the compact layout.
 import { jsonFile, type SideFile, textFile } from '../../checkpoint/checkpoint.ts'
 import { type Architecture, attentionHalves, ffnHalves } from '../../model/architecture.ts'
 import { compactConfig } from '../../model/compact.ts'
@@ -27,17 +26,12 @@ export function folderFiles(model: Model, plan: Plan, recipe: Recipe): SideFile[
   ]
 }
 
-/** Numbers of rotary positions, routers and Mamba with a decimal point: Python tells 8 from 8.0; transformers 4 warns of 8, and 5 refuses it. */
-export function configFile(config: Record<string, unknown>): SideFile {
-  const text = `${JSON.stringify(config, null, 2)}\n`
-  return textFile(
-    'config.json',
-    text.replace(
-      /("(?:rope_theta|rotary_pct|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\w*factor)": \d+|"time_step_limit": \[\s*\d+)(?=,?\n)/g,
-      '$1.0',
-    ),
-  )
-}
+/** Fields that need a decimal point: transformers 4 warns of 8 in place of 8.0, and transformers 5 refuses it. */
+const FLOATS = 'rope_theta|rotary_pct|rope_local_base_freq|router_jitter_noise|router_aux_loss_coef|\\w*factor'
+const WHOLE = new RegExp(`("(?:${FLOATS})": \\d+|"time_step_limit": \\[\\s*\\d+)(?=,?\\n)`, 'g')
+
+export const configFile = (config: Record<string, unknown>): SideFile =>
+  textFile('config.json', `${JSON.stringify(config, null, 2)}\n`.replace(WHOLE, '$1.0'))
 
 function outputConfig({ checkpoint, architecture: a }: Model, plan: Plan, recipe: Recipe): Record<string, unknown> {
   const { config } = checkpoint
@@ -101,7 +95,7 @@ export function dtypeFields(config: Readonly<Record<string, unknown>>, dtypes: r
   return Object.fromEntries((keys.length > 0 ? keys : ['torch_dtype']).map(key => [key, TORCH_DTYPES[common]]))
 }
 
-/** transformers 4 and others read these two fields and take defaults where only version 5's `rope_parameters` is there. */
+/** transformers 4 reads these two fields, and takes defaults where only version 5's `rope_parameters` is there. */
 function olderRope({ rope_parameters: rope }: Model['checkpoint']['config'], a: Architecture): Record<string, unknown> {
   if (!rope) return {}
   const [theta, part] = a.ropeFields ?? ['rope_theta', 'partial_rotary_factor']

@@ -1,7 +1,7 @@
-// Matrices in blocks of 4 or 8 bits, for the operator MatMulNBits of `com.microsoft`. A row is cut into blocks
-// of 32; a block has one scale, its value of largest magnitude over −2^(bits−1), and is stored as q = round(w / scale) + 2^(bits−1); of
-// 4 bits, two to a byte, the first in the low half. Source: ONNX Runtime, MatMulNBitsQuantizer with is_symmetric
-// (core/mlas/lib/q4_dq.cpp, BlockwiseQuantizer), whose bytes these are.
+// Matrices in blocks of 4 or 8 bits, for the operator MatMulNBits of `com.microsoft`. A row is cut into blocks of 32.
+// A block has one scale, its value of largest magnitude over −2^(bits−1), and holds q = round(w / scale) + 2^(bits−1).
+// 4-bit values lie two to a byte, the first in the low half. The bytes are those of ONNX Runtime's
+// MatMulNBitsQuantizer with is_symmetric (core/mlas/lib/q4_dq.cpp, BlockwiseQuantizer).
 import type { Floats } from '../../formats/tensors.ts'
 import { type Encoding, type FloatType, floatBytes, rounded } from './encoding.ts'
 
@@ -43,7 +43,8 @@ function quantise(values: Floats, columns: number, bits: 4 | 8) {
     scales[b] = extreme / -zero
     const inverse = scales[b] === 0 ? 0 : Math.fround(1 / scales[b])
     for (let i = 0; i < count; i++) {
-      const q = Math.floor(Math.fround(Math.fround(values[from + i] * inverse) + zero) + 0.5) // float32 at each step, as there
+      // float32 at each step, as in ONNX Runtime
+      const q = Math.floor(Math.fround(Math.fround(values[from + i] * inverse) + zero) + 0.5)
       codes[b * BLOCK + i] = Math.min(max, Math.max(0, q))
     }
   }

@@ -1,6 +1,6 @@
-// Attention with a KV cache for any number of sequences and tokens, as an exported decoder has it: products and a softmax, since ONNX Runtime's
-// GroupQueryAttention wants values as wide as keys, and MultiHeadAttention a cache of equal widths (1.30). Each KV head meets the queries of its
-// group stacked, [b, k, (h/k)·s, e]. Value channels are as many as are stored, in the cache as many as the widest KV head of the layer has.
+// Attention with a KV cache, as an exported decoder has it: products and a softmax. ONNX Runtime's GroupQueryAttention
+// wants values as wide as keys, and its MultiHeadAttention a cache of equal widths (1.30). Each KV head meets the
+// queries of its group stacked, [b, k, (h/k)·s, e]. The cache is as wide as the widest KV head of the layer.
 import type { Graph, Value } from '../../formats/onnx.ts'
 import { capped } from '../../graphs/causal-attention.ts'
 import { type AttentionHalf, groupSize } from '../../model/half-block.ts'
@@ -59,7 +59,7 @@ export function byCache(
 const pick = (g: Graph, x: Value, index: readonly number[] | undefined): Value =>
   index ? g.op('Gather', [x, g.constant('int64', index)], { axis: 1 }) : x
 
-/** Which of Σ counts columns stand in counts.length · size places, where each head has as many; what fills its rest is never read. */
+/** Which of Σ counts columns fill counts.length · size places, `size` for each head; the rest is never read. */
 function spread(counts: readonly number[], size: number): number[] | undefined {
   if (counts.every(n => n === size)) return undefined
   let start = 0

@@ -1,7 +1,9 @@
-// The whole decoder as one graph with a KV cache, with the inputs and outputs that transformers.js (from 4.2) and optimum know:
+// The whole decoder as one graph with a KV cache. Inputs and outputs are those of transformers.js (from 4.2) and
+// optimum, with t = p + s:
 //   input_ids [b, s], attention_mask [b, t], position_ids [b, s], num_logits_to_keep (0: all),
-//   past_key_values.{i}.key [b, k, p, e] and .value [b, k, p, v]  →  logits [b, s, vocabulary], present.{i}.key and .value, t = p + s
-// Half-blocks are composed of the builders that our own engine runs (src/graphs), with weights in the file.
+//   past_key_values.{i}.key [b, k, p, e] and .value [b, k, p, v]
+//   → logits [b, s, vocabulary], present.{i}.key and .value
+// The builders of half-blocks are those that our own engine runs (src/graphs); the file holds the weights.
 import { Graph, type Value } from '../../formats/onnx.ts'
 import type { AttentionForm } from '../../graphs/attention.ts'
 import { halfBlock } from '../../graphs/half-block.ts'
@@ -21,7 +23,7 @@ import { byCache, type DecoderCache } from './cached-attention.ts'
 import type { FloatType } from './encoding.ts'
 import { floatProducts, type Products, type StoredTensor, Weights } from './products.ts'
 
-/** Added to the scores of what may not be seen. Finite, and within float16: a row of padding sees nothing, and must not become NaN. */
+/** Hides a score. Finite and within float16: a row of padding sees nothing, and must not become NaN. */
 const HIDDEN = -1e4
 
 export interface DecoderGraph {
@@ -106,7 +108,7 @@ class Decoder implements Layers {
     return { by: 'caller', attend: qkv => byCache(g, half, qkv, cache) }
   }
 
-  /** [b, 1, s, t]: 0 where a query may see a key, `HIDDEN` where the key is padding, comes later, or came before its window. */
+  /** [b, 1, s, t]: 0 where a query sees a key; `HIDDEN` for padding, for later keys, and for keys before its window. */
   attentionBias(mask: Value, window: number | undefined): Value {
     const { g } = this
     const scalar = (value: Value) => g.op('Squeeze', [value])
@@ -122,7 +124,7 @@ class Decoder implements Layers {
     return g.op('Where', [seen, this.weights.constant(0), this.weights.constant(HIDDEN)])
   }
 
-  /** cos and sin [b, s, e/2] of each position's angles; nothing for models without rotary positions. Angles are float32, as in transformers. */
+  /** cos and sin [b, s, e/2] of each position's float32 angles; nothing for models without rotary positions. */
   angles(rope: Rope | undefined): Value[] {
     const { g, float } = this
     if (!rope) return []
@@ -147,7 +149,7 @@ class Decoder implements Layers {
     })
   }
 
-  /** The last `num_logits_to_keep` positions of each sequence, or all: [b·n, d], to compute no more logits than are read. */
+  /** The last `num_logits_to_keep` positions of each sequence, or all: [b·n, d]. Others need no logits. */
   lastPositions(x: Value): Value {
     const { g, a } = this
     const kept = g.op('Neg', [g.input('num_logits_to_keep', 'int64', [])]) // −0 is the start

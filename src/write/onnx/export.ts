@@ -1,5 +1,5 @@
-// Writes a model for transformers.js: one ONNX file for each number format asked for, config, tokenizer and model card; each file is read
-// back and compared before anything appears.
+// Writes a model for transformers.js: one ONNX file for each number format, config, tokenizer and model card. Each file
+// is read back and compared before anything appears.
 
 import { UsageError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
@@ -16,7 +16,7 @@ import { cacheBytesPerToken, type OnnxFileResult, onnxFolderFiles } from './fold
 export interface OnnxOptions {
   /** What the files are read back with. */
   readonly engine: Engine
-  /** Number formats, each a file. @default fp32 and q8: what transformers.js takes in Node and in browsers where it is not told */
+  /** Number formats, each a file. @default fp32 and q8: what transformers.js takes in Node and in browsers */
   readonly dtypes?: readonly OnnxDtype[]
   /** Weights of one file; more are external data, in files of at most this (or of one tensor). @default 2e9 */
   readonly fileBytes?: number
@@ -28,10 +28,9 @@ export interface OnnxOptions {
 const DEFAULT_DTYPES: readonly OnnxDtype[] = ['fp32', 'q8']
 
 /**
- * Writes `onnx/model.onnx` and its like with the files beside them, and commits the sink. Yields progress, returns what was written.
- * @throws UsageError for a dtype that there is not, or twice
- * @throws NumericError for weights that do not fit float16
- * @throws OutputError where a file does not read back as what was to be written. Nothing is left then, as after any error
+ * Writes `onnx/model.onnx` and its like with the files beside them, and commits the sink.
+ * @throws UsageError for a dtype that is unknown or given twice @throws NumericError for weights that exceed float16
+ * @throws OutputError where a file does not read back. After an error nothing is left
  */
 export async function* exportOnnx(
   model: Model,

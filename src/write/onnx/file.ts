@@ -1,5 +1,5 @@
-// Writes the model file of one number format, and its external data if it is large: tensor by tensor, no more than one in memory, of a
-// vocabulary's table a part.
+// Writes the model file of one number format, and its external data where it is large. One tensor is in memory at a
+// time, or a part of a vocabulary's table.
 
 import { NumericError, UnsupportedModelError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
@@ -30,7 +30,8 @@ export interface OnnxPlan {
 export function planOnnxFile(a: Architecture, { file, float, products }: OnnxFormat, fileBytes?: number): OnnxPlan {
   if (expertsOf(a) > 0)
     throw new UnsupportedModelError(
-      `${a.modelType} models cannot be written as ONNX: we have no graph of a mixture of experts. Choose another format.`,
+      `${a.modelType} models cannot be written as ONNX: we have no graph of a mixture of experts. ` +
+        'Choose another format.',
     )
   const { graph, tensors } = decoderGraph(a, products, float)
   return { file, float, layout: layoutOnnx(graph, file, fileBytes), tensors }

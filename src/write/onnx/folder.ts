@@ -1,5 +1,5 @@
-// The small files beside the ONNX files: config.json of the stock model (transformers.js knows no other; the widths are in the graph),
-// tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js` (transformers.js_config).
+// The small files beside the ONNX files: the stock model's config.json (transformers.js knows no other; the graph has
+// the widths), tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js`.
 
 import { baseName, bytes } from '../../base/display.ts'
 import { VERSION } from '../../base/version.ts'
@@ -44,7 +44,7 @@ function tokenizerConfig({ checkpoint }: Model): Record<string, unknown> {
   return { ...checkpoint.tokenizerConfig, ...(adds && { add_bos_token: true }) }
 }
 
-/** What transformers.js takes where it is not told: fp32, in browsers without a GPU q8. Where one of them is not there, the first file. */
+/** Defaults of transformers.js: fp32, in browsers without a GPU q8. Where one of the two is missing, the first file. */
 function runtimeConfig(files: readonly OnnxFileResult[]): Record<string, unknown> {
   const has = (dtype: OnnxDtype) => files.some(file => file.dtype === dtype)
   const external = files.flatMap(({ file, external }) => (external > 0 ? [[baseName(file), external]] : []))
@@ -82,7 +82,8 @@ ${hubId ? `base_model: ${hubId}\n` : ''}${license ? `license: ${JSON.stringify(l
 # ${baseName(base)}, ONNX
 
 Made from \`${base}\` by fasp ${VERSION}: the decoder as one graph with a KV cache, for
-[transformers.js](https://huggingface.co/docs/transformers.js) 4.2 or later. The widths of each layer are in the graph: ${neurons} FFN neurons,
+[transformers.js](https://huggingface.co/docs/transformers.js) 4.2 or later. \
+The widths of each layer are in the graph: ${neurons} FFN neurons,
 ${values} value channels in a KV head (keys have ${range(attentionHalves(a).map(({ headSize }) => headSize))}).
 
 | dtype | file | size | KV cache for a token |
@@ -91,7 +92,8 @@ ${rows.join('')}
 \`\`\`js
 import { pipeline } from '@huggingface/transformers'
 
-const generator = await pipeline('text-generation', '.', { dtype: '${files[0].dtype}' }) // this folder, or its name on the Hub
+const generator = await pipeline('text-generation', '.', { dtype: '${files[0].dtype}' }) \
+// this folder, or its name on the Hub
 const [{ generated_text }] = await generator('Once upon a time', { max_new_tokens: 32 })
 \`\`\`
 `

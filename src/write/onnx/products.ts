@@ -1,8 +1,8 @@
-// What a linear layer, and a look-up in a table, become in a decoder graph: the operators of each number format of transformers.js.
+// What a linear layer and a look-up in a table become in a decoder graph, for each number format of transformers.js:
 //   floats   Gemm; Gather
 //   blocks   MatMulNBits; Gather of codes and scales (onnxruntime-web has no GatherBlockQuantized on the CPU)
-//   rows     DynamicQuantizeLinear and MatMulInteger (activations in 8 bits too); Gather of codes, scales and zero points
-// A table that is the tied head, too, is one initializer for both.
+//   rows     DynamicQuantizeLinear and MatMulInteger (activations in 8 bits); Gather of codes, scales and zero points
+// A table that is also the tied head is one initializer for both.
 import type { Graph, Value } from '../../formats/onnx.ts'
 import type { Linear } from '../../model/half-block.ts'
 import { BLOCK, blocksOf, inBlocks } from './blocks.ts'
@@ -57,7 +57,7 @@ export class Weights {
     return this.float === 'float32' ? value : this.g.cast(value, this.float)
   }
 
-  /** `x` [n, in] in 8 bits around `MIDDLE`, and the scale [n, 1] of each row: q = round(x / scale) + 128, scale = max |x| / 127. */
+  /** 8-bit `x` [n, in] around `MIDDLE`, and row scales [n, 1]: q = round(x / scale) + 128, scale = max |x| / 127. */
   quantised(x: Value): readonly [Value, Value] {
     let found = this.#quantised.get(x)
     if (!found) {
@@ -92,7 +92,7 @@ export const floatProducts: Products = {
   rows: (w, name, rows, columns, ids) => w.g.op('Gather', [...w.matrix(name, rows, columns, floats(w.float)), ids]),
 }
 
-/** Layers in 4 bits; tables, which hold more of what a small model knows, in 8: they cost little more there (docs/onnx.md). */
+/** Layers in 4 bits. Tables hold more of what a small model knows, and cost little more in 8 (docs/onnx.md). */
 export const blockProducts: Products = {
   linear(w, x, layer, head = false) {
     const bits = head ? 8 : 4
@@ -104,7 +104,9 @@ export const blockProducts: Products = {
   },
   rows(w, name, rows, columns, ids) {
     const { g } = w
-    const [codes, scales] = w.matrix(name, rows, columns, inBlocks(8, w.float)).map(part => g.op('Gather', [part, ids])) // [n, blocks, 32] and [n, blocks]
+    // codes [n, blocks, 32] and scales [n, blocks]
+    const parts = w.matrix(name, rows, columns, inBlocks(8, w.float))
+    const [codes, scales] = parts.map(part => g.op('Gather', [part, ids]))
     const steps = g.op('Sub', [g.cast(codes, w.float), w.constant(MIDDLE)])
     const values = g.op('Mul', [steps, g.op('Unsqueeze', [scales, g.constant('int64', [2])])])
     const flat = g.op('Reshape', [values, g.constant('int64', [-1, blocksOf(columns) * BLOCK])])

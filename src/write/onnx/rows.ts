@@ -1,6 +1,7 @@
-// Matrices of 8 bits with a scale and a zero point for each row (output channel, or token), for DynamicQuantizeLinear, MatMulInteger and
-// DequantizeLinear: w ≈ scale · (q − zero), over the row's range with 0 in it: scale = (max − min) / 255, zero = round(−min / scale).
-// Source: ONNX Runtime, quantize_dynamic with per_channel and QUInt8 (python/tools/quantization/quant_utils.py), whose bytes these are.
+// Matrices of 8 bits with a scale and a zero point for each row, for DynamicQuantizeLinear, MatMulInteger and
+// DequantizeLinear: w ≈ scale · (q − zero) over the row's range with 0 in it, scale = (max − min) / 255,
+// zero = round(−min / scale). The bytes are those of ONNX Runtime's quantize_dynamic with per_channel and QUInt8
+// (python/tools/quantization/quant_utils.py).
 import type { Floats } from '../../formats/tensors.ts'
 import { type Encoding, floatBytes } from './encoding.ts'
 

@@ -15,10 +15,10 @@ export interface Agreement {
 export type Allowance = Pick<Agreement, 'divergence' | 'preference'>
 
 /**
- * What is allowed of llama.cpp, by the type of the weights; `quantized` stands for all with blocks. It multiplies float32 by float32, but
- * rounds activations to float16, to bfloat16 (2^-9), or to blocks of int8 (1/254 of the largest) where weights are of that kind. The most
- * that was measured (test/llama-cpp): 7e-12, 3e-6, 3e-4 and 7e-3 nats, on SmolLM2, whose activations have outliers. Rows in a wrong order
- * or a wrong frequency give more than 0.1.
+ * Limits for llama.cpp by the type of the weights; `quantized` stands for all types with blocks. llama.cpp multiplies
+ * float32 by float32, but rounds activations to float16, to bfloat16 (2^-9), or for block types to int8 (1/254 of the
+ * largest). The most that was measured (test/llama-cpp): 7e-12, 3e-6, 3e-4 and 7e-3 nats, on SmolLM2, whose activations
+ * have outliers. Rows in a wrong order or a wrong frequency give more than 0.1.
  */
 const ALLOWED: Readonly<Record<string, Allowance>> = {
   F32: { divergence: 1e-6, preference: 1e-4 },
@@ -27,7 +27,7 @@ const ALLOWED: Readonly<Record<string, Allowance>> = {
   quantized: { divergence: 3e-2, preference: 0.1 },
 }
 
-/** @param mixture of experts: where activations are rounded at all, a token whose gates are nearly alike goes to another expert */
+/** @param mixture of experts: rounded activations send a token with nearly equal gates to another expert */
 export const allowedFor = (dtype: string, mixture = false): Allowance =>
   (mixture && dtype !== 'F32' ? undefined : ALLOWED[dtype]) ?? ALLOWED.quantized
 

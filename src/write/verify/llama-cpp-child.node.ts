@@ -1,5 +1,5 @@
-// Runs a GGUF file in llama.cpp. A process of its own, started by `runtime.node.ts`.
-// usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   with a request as JSON on stdin; the answer is a JSON line on stdout.
+// Runs a GGUF file in llama.cpp, in a process that `runtime.node.ts` starts.
+// usage: node llama-cpp-child.js URL_OF_NODE_LLAMA_CPP MODEL.gguf   reads a JSON request on stdin, answers a JSON line
 import { text } from 'node:stream/consumers'
 import type { SpeedAnswer, SpeedRequest } from './llama-cpp.node.ts'
 import type { RuntimeAnswer, RuntimeRequest } from './runtime.node.ts'
@@ -22,7 +22,8 @@ const [library, modelPath] = process.argv.slice(2)
 const request = JSON.parse(await text(process.stdin)) as RuntimeRequest | SpeedRequest
 const { threads } = request
 const { getLlama } = (await import(library)) as NodeLlamaCpp
-const llama = await getLlama({ build: 'never', gpu: false, maxThreads: threads ?? 0, logLevel: 'error' }) // 0: a thread for each physical core
+const maxThreads = threads ?? 0 // 0: a thread for each physical core
+const llama = await getLlama({ build: 'never', gpu: false, maxThreads, logLevel: 'error' })
 const model = await llama.loadModel({ modelPath })
 const answer = 'after' in request ? await time(request) : await run(request)
 process.stdout.write(`\n${JSON.stringify(answer)}\n`, () => process.exit(0))
@@ -46,7 +47,7 @@ async function time({ ids, after }: SpeedRequest): Promise<SpeedAnswer> {
   return turn()
 }
 
-/** Keys and values are cached in float32, so that what differs from our own logits is the products with the weights alone. */
+/** The cache is float32, so only the products with weights can differ from our logits. */
 async function run({ ids, greedy, texts }: RuntimeRequest): Promise<RuntimeAnswer> {
   const context = await model.createContext({
     contextSize: ids.length + greedy + 8,

@@ -33,7 +33,7 @@ export interface SpeedAnswer {
   readonly decode: number
 }
 
-/** Times a GGUF file once, after a turn that warms up. @param name for errors @throws OutputError where llama.cpp does not run it */
+/** Times a GGUF file after a turn that warms up. @param name for errors @throws OutputError where llama.cpp fails */
 export const timeInLlamaCpp = async (
   library: string,
   { path, name }: { readonly path: string; readonly name: string },

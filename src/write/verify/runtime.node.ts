@@ -1,6 +1,6 @@
-// Asks other runtimes, and compares an export with what they make of it: ids, logits, greedy text. The second half of `--verify`. A runtime is
-// a package that the user has installed, no dependency of ours, and runs in a process of its own: an assertion in its native library ends
-// that one, and two versions of ONNX Runtime do not meet.
+// Runs an export in another runtime and compares ids, logits and greedy text: the second half of `--verify`. The user
+// installs the runtime; fasp does not depend on it. The runtime works in a process of its own: an assertion in its
+// native library ends that process alone, and two versions of ONNX Runtime do not meet.
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
@@ -88,12 +88,14 @@ export async function verifyIn(
   const found = agreement(ours, answer.logits, answer.greedy, model.architecture.vocabularySize)
   if (!(found.divergence <= allowed.divergence))
     fail(
-      `its probabilities are ${found.divergence.toPrecision(2)} nats a token from ours, allowed are ${allowed.divergence}`,
+      `its probabilities are ${found.divergence.toPrecision(2)} nats a token from ours, ` +
+        `allowed are ${allowed.divergence}`,
     )
   if (!(found.preference <= allowed.preference)) fail(`it writes other text after ${found.same} tokens`)
   const { length } = answer.greedy // fewer where it ended the text
   const then = found.same < length ? ', then another that we find nearly as likely' : ''
-  return `${name} writes the same ${found.same} tokens${then}; probabilities differ by ${found.probability.toPrecision(2)} at most.`
+  const worst = found.probability.toPrecision(2)
+  return `${name} writes the same ${found.same} tokens${then}; probabilities differ by ${worst} at most.`
 }
 
 /** @throws OutputError where the runtime does not load or run the export */
@@ -109,7 +111,7 @@ export async function runRuntime(
 
 /**
  * Starts the child with a request as JSON on stdin, and parses its answer.
- * @param what the user sees that runs @throws OutputError where it ends with an error; what aborts `signal`, where that ended it
+ * @param what the name of what runs, for the user @throws OutputError where the child fails; the reason of an abort
  */
 export async function ask(
   { name, child: script }: Runtime,
@@ -138,7 +140,7 @@ export async function ask(
   return JSON.parse(out.trimEnd().split('\n').at(-1)!)
 }
 
-/** The line that says most: what the runtime or Node call an error, or the last. Node shows where it was thrown before it says what. */
+/** The line that says most: the error of the runtime or of Node, else the last. Node prints the place first. */
 function reason(problems: string): string {
   const lines = problems.split('\n').filter(line => line.trim() !== '' && !/^\s*throw /.test(line))
   return (lines.find(line => /error|assert/i.test(line)) ?? lines.at(-1) ?? 'no message').trim()

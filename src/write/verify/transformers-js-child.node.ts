@@ -1,6 +1,6 @@
-// Runs a folder of ONNX files in transformers.js. A process of its own, started by `runtime.node.ts`.
-// usage: node transformers-js-child.js URL_OF_TRANSFORMERS_JS FOLDER DTYPE   with a request as JSON on stdin; the answer is a JSON line on
-// stdout. The text is written by `generate`, so that its bookkeeping of caches, masks and positions takes part.
+// Runs a folder of ONNX files in transformers.js, in a process that `runtime.node.ts` starts. `generate` writes the
+// text, so its bookkeeping of caches, masks and positions is tested, too.
+// usage: node transformers-js-child.js URL_OF_TRANSFORMERS_JS FOLDER DTYPE   request and answer as llama-cpp-child.js
 import { text } from 'node:stream/consumers'
 import type { RuntimeAnswer, RuntimeRequest } from './runtime.node.ts'
 

@@ -15,7 +15,7 @@ export const TRANSFORMERS_JS: Runtime = {
   bare: false,
 }
 
-/** @param model what the folder was made from @returns what to tell the user of each file @throws OutputError as `verifyIn` */
+/** @param model what the folder was made from @returns a line for each file @throws OutputError as `verifyIn` */
 export async function verifyInTransformersJs(context: Context, model: Model, folder: string) {
   const told: string[] = []
   for (const dtype of ONNX_DTYPES.filter(dtype => existsSync(join(folder, ONNX_FORMATS[dtype].file)))) {

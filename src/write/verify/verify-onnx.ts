@@ -1,5 +1,5 @@
-// Reads a model file back with ONNX Runtime before it appears, and compares its logits with those of our own forward pass over the same
-// weights, as rounded there: first half of a prompt without a cache, second half with the cache of the first.
+// Runs a model file with ONNX Runtime before it appears, and compares logits with our forward pass over the weights as
+// stored: the first half of a prompt without a cache, the second half with the cache of the first.
 
 import { NumericError, OutputError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
@@ -17,9 +17,9 @@ const PROMPT = 'It was a dark and stormy night; the rain fell in torrents, excep
 const TOKENS = 16
 
 /**
- * What is allowed of ONNX Runtime, and of transformers.js upon it. Both sides have the same weights; the operators round activations: to
- * float32 (largest divergence seen: 1e-11), float16 (1e-5), 8 bits a token (0.06, SmolLM2) or 8 bits a block (0.02). One wrong matrix of
- * tiny-llama or tiny-opt gives 0.02 to 0.6.
+ * Limits for ONNX Runtime and transformers.js. Both sides have the same weights; operators round activations to float32
+ * (largest divergence seen: 1e-11), float16 (1e-5), 8 bits a token (0.06, SmolLM2) or 8 bits a block (0.02). One wrong
+ * matrix of tiny-llama or tiny-opt gives 0.02 to 0.6.
  */
 export const ALLOWED: Readonly<Record<OnnxDtype, Allowance>> = {
   fp32: { divergence: 1e-6, preference: 1e-4 },
@@ -30,8 +30,9 @@ export const ALLOWED: Readonly<Record<OnnxDtype, Allowance>> = {
 }
 
 /**
- * @returns how far the probabilities of next tokens are from ours: mean KL(ours ‖ theirs) of the positions, in nats
- * @throws NumericError where activations pass float16 @throws OutputError where they differ by more than the rounding of activations explains, or the file does not run
+ * @returns mean KL(ours ‖ theirs) of next-token probabilities over the positions, in nats
+ * @throws NumericError where activations exceed float16
+ * @throws OutputError where the difference exceeds the rounding of activations, or the file does not run
  */
 export async function* verifyOnnx(
   context: Context,

@@ -1,5 +1,5 @@
-// Reads an export back with our own reader and compares it with what was to be written: shapes, values within the rounding of their
-// types, token ids, and the facts of the model (positions, norms, heads) by its logits. Last step of an export, before it appears.
+// Reads an export back with our own reader, as the last step before it appears. Compares shapes, values within the
+// rounding of their types, token ids, and by logits the facts of the model (positions, norms, heads).
 
 import { OutputError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
@@ -19,7 +19,7 @@ import type { ExportPlan } from '../target.ts'
 /** Models of more parameters are not run: their tensors and sizes are compared, and their logits would take minutes. */
 const MAX_PARAMETERS = 5e8
 const PROMPT_TOKENS = 24
-/** Of the largest logit. Both sides have the same weights; frequencies of positions and the norms' ε are rounded to float32. */
+/** Part of the largest logit. Weights are equal; frequencies of positions and the norms' ε are rounded to float32. */
 const LOGITS_TOLERANCE = 1e-4
 /** Of float32 sums with 1, beside the sum. */
 const LAST_BITS = 2 ** -23
@@ -112,7 +112,7 @@ function firstWrong(values: Float32Array, read: Float32Array, type: GgufType | D
   return -1
 }
 
-/** The largest error as a part of the spread of a block: half a step of 2^bits, and as much again for the rounding of scales. */
+/** The largest error as a part of a block's spread: half a step of 2^bits, and as much for the rounding of scales. */
 const STEPS: Readonly<Record<Exclude<GgufType, DType>, number>> = {
   Q8_0: 1 / 128,
   Q6_K: 1 / 32,
