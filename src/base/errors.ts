@@ -35,7 +35,7 @@ export class UnsupportedModelError extends FaspError {
   }
 }
 
-/** An option outside its range, options that contradict each other, an unknown option. The command line exits with 2. */
+/** An option that is unknown, out of range, or contradicts another. The command line exits with 2. */
 export class UsageError extends FaspError {
   readonly code = 'USAGE'
 }
@@ -81,10 +81,10 @@ export class GroupError extends FaspError {
 /** Of a device that fails. */
 export const RUNNING = 'while it ran'
 
-/** A device that the engine cannot run on, or that fails while it runs: no driver, no GPU, libraries missing, no memory left, lost. */
+/** A device that does not open, or fails while it runs: no driver, no GPU, no library, no memory left, lost. */
 export class DeviceError extends FaspError {
   readonly code = 'DEVICE'
-  /** @param at what it was doing when it failed, `RUNNING` where that is not known. @default it could not be used at all */
+  /** @param at what failed, `RUNNING` where that is not known. @default the device does not open at all */
   constructor(
     readonly device: string,
     readonly problem: string,

@@ -1,4 +1,5 @@
-// What the long-running functions tell while they work. They never print; the command line turns these into lines and bars.
+// What the long-running functions tell while they work. They never print; the command line turns these into lines and
+// bars.
 
 export type Phase =
   | 'download'
@@ -37,7 +38,7 @@ export type ProgressEvent =
     }
   /** Of phase `prune` with `layer`: what the last layer that stays lost, without and with repair. */
   | { readonly type: 'progress'; readonly done: number; readonly tokens?: number; readonly layer?: PrunedLayer }
-  /** A run of a comparison has begun, number `number` of `total`. `secondsLeft`: for all that are left, where runs before tell. */
+  /** Run `number` of `total` of a comparison has begun. `secondsLeft`: of all runs left, judged by runs before. */
   | {
       readonly type: 'run'
       readonly name: string
@@ -46,7 +47,7 @@ export type ProgressEvent =
       readonly total: number
       readonly secondsLeft?: number
     }
-  /** The tokens that are calibrated on, and those that are held out, are known: as they are read, or as the model has written them. */
+  /** Calibration tokens and held-out tokens are known: read, or written by the model. */
   | {
       readonly type: 'windows'
       readonly seqLen: number
@@ -61,7 +62,7 @@ export type ProgressEvent =
       readonly scores: Float64Array
       readonly kept: Int32Array
     }
-  /** While a model is healed: its distance to the dense one on held-out windows, in nats a token, after `step` of `steps`. */
+  /** While a model is healed: KL to the dense model on held-out windows, nats a token, after `step` of `steps`. */
   | { readonly type: 'divergence'; readonly step: number; readonly steps: number; readonly kl: number }
   /** What a model has written since the last. */
   | { readonly type: 'text'; readonly text: string }

@@ -1,7 +1,7 @@
 // Launchers tell each process that they start how many there are, by variables of its environment.
 import { UsageError } from './errors.ts'
 
-/** A launcher ends all at once where one has ended before its time, and the root has an output to remove: it goes first by so much. */
+/** A launcher ends all processes when one ends early. The root removes its output: it ends first, by this time. */
 export const LEAD_MS = 1500
 /** They pass on what a rank says, but what is on its way when it ends all may be lost. */
 export const PASSED_ON_MS = 300

@@ -1,6 +1,6 @@
-// What a run must not leave behind: paths that are there only while it runs. A program that ends the process by force (cli/cli.ts) listens
-// to the channel and removes them; whoever makes them removes them otherwise. Their names say whose they are, so that what a process left
-// that was killed is found by the next.
+// What a run must not leave behind: paths that are there only while it runs. A program that ends the process by force
+// (cli/cli.ts) listens to the channel and removes them; whoever makes them removes them otherwise. Their names say
+// whose they are, so that what a process left that was killed is found by the next.
 import { createHash, randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
@@ -16,8 +16,8 @@ export const LEFTOVERS = 'fasp:leftovers'
 export interface Unfinished {
   readonly path: string
   /**
-   * Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from; what this run has done,
-   * which it goes on from with `--resume`; nothing any more.
+   * Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from;
+   * what this run has done, which it goes on from with `--resume`; nothing any more.
    */
   readonly state: 'temporary' | 'parent' | 'resumable' | 'saved' | 'kept'
 }
@@ -50,14 +50,14 @@ const orElse = <T>(other: T, get: () => T): T => {
   }
 }
 
-/** Where process ids mean something: this machine, and under Linux this boot and container. Folders may be shared with others. */
+/** Where process ids mean something: this machine, under Linux this boot and container. Folders may be shared. */
 const machine = (): string => {
   const boot = orElse('', () => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'))
   const container = orElse('', () => readlinkSync('/proc/self/ns/pid'))
   return createHash('sha256').update(`${hostname()} ${boot} ${container}`).digest('hex').slice(0, 8)
 }
 
-/** When a process began (proc(5)): another that has its number by chance began later. Undefined where that is not to be seen. */
+/** When a process began (proc(5)): a later process may have its number. Undefined where that is not visible. */
 const started = (pid: number): string | undefined => {
   const stat = orElse('', () => readFileSync(`/proc/${pid}/stat`, 'utf8'))
   const [state, ...fields] = stat.split(') ').at(-1)!.split(' ')
@@ -115,7 +115,7 @@ function runs(pid: number, since: string): boolean {
   return [since, undefined].includes(started(pid))
 }
 
-/** Removes from `folder` what processes that have gone had not finished; tells so, and of what nobody here may remove. */
+/** Removes from `folder` what processes that ended left unfinished; reports it, and what it may not remove. */
 export function removeLeftovers(folder: string): void {
   for (const { path, owner } of unfinishedIn(folder)) {
     if (owner === 'here' || hasState(path) || existsSync(`${path}${OLD}`)) continue

@@ -1,4 +1,5 @@
-// `tokenizer.json` from `vocab.json` and `merges.txt`, for checkpoints older than it: OPT and GPT-2 on the Hub have only these.
+// `tokenizer.json` from `vocab.json` and `merges.txt`, for checkpoints older than it: OPT and GPT-2 on the Hub have
+// only these.
 // Source: transformers, convert_slow_tokenizer.py, GPT2Converter.
 import { FormatError } from '../base/errors.ts'
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'

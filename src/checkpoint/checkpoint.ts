@@ -1,5 +1,5 @@
 // An opened checkpoint: the same interface whether it came from a Hugging Face folder or a GGUF file.
-import type { Gguf } from '../formats/gguf.ts'
+import type { Gguf } from '../formats/gguf-contents.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 
 /** A file that goes with the model unchanged: tokenizer, generation config, licence. */
@@ -8,7 +8,7 @@ export interface SideFile {
   readonly bytes: Uint8Array
 }
 
-/** Does `work`, which is not asynchronous, and throws what `tooLate` gives where it has not ended after some seconds. */
+/** Does synchronous `work`; throws what `tooLate` gives where it has not ended after some seconds. */
 export type Within = <T>(seconds: number, work: () => T, tooLate: () => Error) => T
 
 /** What a smaller vocabulary (src/vocabulary) takes away, and what texts become under it. */
@@ -20,6 +20,28 @@ export interface VocabularyCut {
   /** Of each text that was kept or is measured on. */
   readonly texts: readonly { readonly name: string; readonly tokensPerWord: { before: number; after: number } }[]
 }
+
+/** Published mixtures have up to 512. A list of them is made before any weight is looked at. */
+export const MAX_EXPERTS = 2 ** 10
+
+/** Graphs of llama.cpp for dense decoders of LLaMA's kind and their mixtures (gguf-architectures.ts). */
+export type GgufArchitecture =
+  | 'llama'
+  | 'deci'
+  | 'qwen2'
+  | 'qwen3'
+  | 'smollm3'
+  | 'gemma3'
+  | 'exaone4'
+  | 'olmo2'
+  | 'phi3'
+  | 'mixtral'
+  | 'qwen3moe'
+  | 'olmoe'
+  | 'mistral3'
+  | 'glm4'
+  | 'granite'
+  | 'gptneox'
 
 export interface Checkpoint {
   /** Folder or file, as the user gave it. */
@@ -35,9 +57,9 @@ export interface Checkpoint {
   readonly tokenizer: Readonly<Record<string, unknown>>
   /** `tokenizer_config.json` as parsed, or `{}`. */
   readonly tokenizerConfig: Readonly<Record<string, unknown>>
-  /** Bounds the time of its tokenizer, whose patterns a stranger wrote. Only Node can; a page can end its worker. @default no bound */
+  /** Bounds the time of its tokenizer, whose patterns a stranger wrote. Only Node can. @default no bound */
   readonly within?: Within
-  /** Files to copy beside the pruned weights, `config.json` and weights excluded. Always has what AutoTokenizer needs. */
+  /** Files to copy beside the pruned weights, without `config.json` and weights. Has all that AutoTokenizer needs. */
   readonly sideFiles: readonly SideFile[]
   /** Names of the Python files beside the weights. */
   readonly pythonFiles?: readonly string[]
@@ -47,7 +69,7 @@ export interface Checkpoint {
   readonly gguf?: Pick<Gguf, 'metadata' | 'rawValue' | 'rawBytes' | 'tensors'>
   /** `fasp.json` of a folder that we wrote, as parsed. */
   readonly recipe?: Readonly<Record<string, unknown>>
-  /** Gram matrices of what linear layers of a pruned model read, by the layer, or the first of those that read the same. */
+  /** Gram matrices of a pruned model's linear inputs, by the layer or the first layer that reads the same. */
   readonly statistics?: TensorSource
   /** What it has lost of its vocabulary in memory. */
   readonly vocabulary?: VocabularyCut

@@ -1,6 +1,9 @@
-// What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp, olmo2.cpp, phi3.cpp, granite.cpp,
-// mistral3.cpp, glm4.cpp, qwen3moe.cpp, olmoe.cpp and gptneox.cpp; src/llama-model.cpp (`llama_model_rope_type`).
+// What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by
+// `gguf.ts`, and by the writer.
+// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp,
+// olmo2.cpp, phi3.cpp, granite.cpp, mistral3.cpp, glm4.cpp, qwen3moe.cpp, olmoe.cpp and gptneox.cpp;
+// src/llama-model.cpp (`llama_model_rope_type`).
+import type { GgufArchitecture } from './checkpoint.ts'
 import {
   AFTER_LAYER,
   GEMMA3_LAYER,
@@ -16,17 +19,14 @@ import {
   QWEN3_LAYER,
 } from './gguf-names.ts'
 
-/** Published mixtures have up to 512. A list of them is made before any weight is looked at. */
-export const MAX_EXPERTS = 2 ** 10
-
 export interface GgufGraph extends GgufNames {
-  /** It turns pairs of neighbours, for which the rows of Q and K are permuted; or else the two halves of a head, as transformers does. */
+  /** Rotates pairs of neighbours, so rows of Q and K are permuted; else the two halves of a head, as transformers. */
   readonly permuted: boolean
   /** Each layer has an FFN width of its own. */
   readonly perLayer: boolean
   /** It takes heads that fill the embedding alone. */
   readonly plain: boolean
-  /** It takes divisors of the frequencies, each its own (Llama 3), or such of short texts and of long ones (LongRoPE). */
+  /** Frequency divisors that it takes: one set (Llama 3), or a set for short and one for long texts (LongRoPE). */
   readonly divisors: 'any' | 'long' | 'none'
   /** It can turn the first channels of a head alone. */
   readonly partial?: boolean
@@ -48,9 +48,9 @@ export interface GgufGraph extends GgufNames {
   readonly multipliers?: boolean
   /** No other graph runs its models. */
   readonly own: boolean
-  /** Those that it has, where it is its own: of q, k and v where they are there, or of all linear layers always. @default none */
+  /** Biases of a graph of its own: of q, k and v where they are there, or always of all linear layers. @default none */
   readonly biases?: 'qkv' | 'all'
-  /** FFNs have no gate, norms are LayerNorms, and the rows of q, k and v lie head by head in transformers (GPT-NeoX). */
+  /** FFNs without a gate, LayerNorms, and rows of q, k and v head by head in transformers (GPT-NeoX). */
   readonly neox?: boolean
   /** What norms multiply by is stored, 1 + γ, and not γ; else 0. */
   readonly normOffset: number
@@ -185,10 +185,8 @@ export const GRAPHS = {
     names: NEOX_LAYER,
     activations: ['gelu', 'gelu_tanh'],
   },
-} as const satisfies Record<string, GgufGraph>
+} as const satisfies Record<GgufArchitecture, GgufGraph>
 
-/** What llama.cpp's graph of Gemma 3 divides scores by the root of. Source: src/models/gemma3.cpp, `f_attention_scale`. */
+/** Gemma 3's graph divides scores by the root of this. Source: src/models/gemma3.cpp, `f_attention_scale`. */
 export const gemma3ScoreSize = (layers: number, hidden: number, heads: number, headSize: number): number =>
   layers === 62 ? hidden / heads : headSize
-
-export type GgufArchitecture = keyof typeof GRAPHS

@@ -1,8 +1,9 @@
-// config.json of the model that a GGUF file was made from. Used by `gguf.ts`.
-// Which family it is the architecture says, and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which
-// Mistral without its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
+// config.json of the model that a GGUF file was made from. Which family it is the architecture says,
+// and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which Mistral without
+// its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
+import type { GgufArchitecture } from './checkpoint.ts'
+import { type GgufGraph, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
 import { decimal, readDivisors, ropeScaling } from './gguf-rope.ts'
 
@@ -132,7 +133,7 @@ function familyConfig(
   }
 }
 
-/** Which layers have a window, and how long it is. @param usual of so many layers all but the last have one, where the file does not say */
+/** Layers with a window, and its length. @param usual without a key: of so many layers all but the last have one */
 function windowFields(metadata: GgufMetadata, layers: number, usual: number) {
   const window = metadata.count('llama.attention.sliding_window') ?? 0
   const pattern = 'llama.attention.sliding_window_pattern'

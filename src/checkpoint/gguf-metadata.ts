@@ -1,8 +1,7 @@
-// Typed access to the metadata of a GGUF file: a key is there and of the type asked for, or the error says which and where.
-// Used by the files that turn metadata into a config, a rope scaling and a tokenizer.
+// Typed access to the metadata of a GGUF file: a key is there and of the type asked for, or the error says which and
+// where.
 import { FormatError } from '../base/errors.ts'
-import type { Gguf } from '../formats/gguf.ts'
-import type { GgufValue } from '../formats/gguf-cursor.ts'
+import type { Gguf, GgufValue } from '../formats/gguf-contents.ts'
 import { describeValue } from '../formats/json.ts'
 
 /** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
@@ -43,7 +42,7 @@ export class GgufMetadata {
     return this.#get(key, 'a whole number', isCount)
   }
 
-  /** A whole number, or an array of one for each layer that are all the same: the only form in which a `llama` can be run. */
+  /** A whole number, or an array with the same number for each layer: the only form that a `llama` runs in. */
   uniform(key: string): number | undefined {
     const value = this.values.get(this.#stored(key))
     if (!Array.isArray(value)) return this.count(key)

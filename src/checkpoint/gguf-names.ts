@@ -1,6 +1,7 @@
-// Tensors of a GGUF file and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q and K. Where llama.cpp
-// turns pairs of neighbours and transformers the two halves of a head, its converter permutes these rows:
-// row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor. Of GPT-NeoX row (q k or v, head, i) is (head, q k or v, i).
+// Tensors of a GGUF file and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q
+// and K. Where llama.cpp turns pairs of neighbours and transformers the two halves of a head, its converter permutes
+// these rows: row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor. Of GPT-NeoX row (q k
+// or v, head, i) is (head, q k or v, i).
 // Source: llama.cpp, gguf-py/gguf/tensor_mapping.py, conversion/llama.py (`permute`) and gptneox.py.
 
 /** Name in the file, and in transformers after the name of the layer. */
@@ -70,7 +71,7 @@ export const PHI3_LAYER = {
   ffn_down: 'mlp.down_proj',
 } as const satisfies LayerNames
 
-/** Experts in the place of the FFN: stacked in the file, in transformers one tensor each, of which the first is named here. */
+/** Experts in place of an FFN: stacked in the file; one tensor each in transformers, named here by the first. */
 const experts = (module: string, gate: string, up: string, down: string) => ({
   ffn_gate_inp: `${module}.gate`,
   ffn_gate_exps: `${module}.experts.0.${gate}`,
@@ -111,7 +112,7 @@ export const NEOX_LAYER = {
   ffn_down: 'mlp.dense_4h_to_h',
 } as const satisfies LayerNames
 
-/** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that these models do not have. */
+/** `model.layers.3.mlp.up_proj.weight` → `blk.3.ffn_up.weight`; undefined for a tensor that is unknown. */
 export function storedName(name: string, { layers, outside, names }: GgufNames): string | undefined {
   const [, layer, module, kind] = new RegExp(`^(?:${layers}\\.(\\d+)\\.)?(.+)\\.(weight|bias)$`).exec(name) ?? []
   const first = module?.replace(/\.experts\.\d+\./, '.experts.0.')

@@ -1,6 +1,6 @@
 // Pre-tokenizers of byte-level BPE vocabularies in GGUF files, by `tokenizer.ggml.pre`, as tokenizer.json spells them.
-// Used by `gguf-tokenizer.ts`. Source: llama.cpp, src/llama-vocab.cpp (names, regular expressions, which of them add a BOS and skip
-// merges for whole words), and the tokenizer.json of the models that the names stand for.
+// Source: llama.cpp, src/llama-vocab.cpp (names, regular expressions, which of them add a
+// BOS and skip merges for whole words), and the tokenizer.json of the models that the names stand for.
 
 export interface PreTokenizer {
   readonly normalizer: object | null
@@ -23,7 +23,8 @@ const sequence = (...pretokenizers: object[]) => ({ type: 'Sequence', pretokeniz
 const GPT2_WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
 /** Words of Llama 3 and Qwen 2, which differ in how many digits stay together. */
 const tiktokenWords = (digits: string) =>
-  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}|` +
+  ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
 const TEKKEN_WORDS =
   '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+' +
   '|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*' +
@@ -37,8 +38,8 @@ const plain = (preTokenizer: object): PreTokenizer => ({
 })
 
 const gpt2 = plain(byteLevel(true))
-// The models' own tokenizer.json has Digits(individual_digits) for the split; that means \p{N} in the Rust library and ASCII in the
-// JavaScript one, so we write the regular expression, which means the same everywhere.
+// The models' own tokenizer.json has Digits(individual_digits) for the split; that means \p{N} in the Rust library and
+// ASCII in the JavaScript one, so we write the regular expression, which means the same everywhere.
 const digitsApart = plain(sequence(split('\\p{N}'), byteLevel(true)))
 const llama3 = {
   ...plain(sequence(split(tiktokenWords('\\p{N}{1,3}')), byteLevel(false))),
@@ -66,8 +67,8 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['gpt-2', gpt2],
   ['exaone4', gpt2],
   ['olmo', { ...gpt2, normalizer: { type: 'NFC' } }], // of GPT-NeoX
-  // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs in white space
-  // before a digit: one token in 10^5.
+  // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs
+  // in white space before a digit: one token in 10^5.
   ['smollm', digitsApart],
   ['starcoder', digitsApart],
   ['refact', digitsApart],

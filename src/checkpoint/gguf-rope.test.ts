@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { UnsupportedModelError } from '../base/errors.ts'
-import type { GgufValue } from '../formats/gguf-cursor.ts'
+import type { GgufValue } from '../formats/gguf-contents.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { llama3Factors, ropeScaling } from './gguf-rope.ts'
 

@@ -1,8 +1,9 @@
-// Rope scaling of a GGUF file as config.json spells it. Used by `gguf.ts`.
-// Linear scaling and YaRN stand in the metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and
-// `rope_factors_long.weight`. Llama 3 scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters
-// are recovered by computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
-//   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
+// Rope scaling of a GGUF file as config.json spells it. Linear scaling and YaRN stand in the
+// metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and `rope_factors_long.weight`. Llama 3
+// scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters are recovered by
+// computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
+//   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w −
+//   low)/(high − low)
 import { UnsupportedModelError } from '../base/errors.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
@@ -65,7 +66,8 @@ function longRope(metadata: GgufMetadata, short: Float32Array, long: Float32Arra
     type: 'longrope',
     short_factor: [...short].map(decimal),
     long_factor: [...long].map(decimal),
-    ...(Math.abs(factor / usual - 1) > TOLERANCE && { attention_factor: decimal(factor) }), // transformers 4 has no such field
+    // transformers 4 has no such field
+    ...(Math.abs(factor / usual - 1) > TOLERANCE && { attention_factor: decimal(factor) }),
   }
 }
 
@@ -77,7 +79,8 @@ function linearScaling(metadata: GgufMetadata): Record<string, unknown> | null {
   if (type === 'linear' && factor > 0) return { rope_type: 'linear', type: 'linear', factor }
   if (type === 'yarn' && factor > 0) return yarn(metadata, factor)
   throw new UnsupportedModelError(
-    `${metadata.file}: rope scaling "${type}" with factor ${factor}; none, linear, YaRN and Llama 3 (rope_freqs.weight) are supported`,
+    `${metadata.file}: rope scaling "${type}" with factor ${factor}; ` +
+      'none, linear, YaRN and Llama 3 (rope_freqs.weight) are supported',
   )
 }
 
@@ -90,7 +93,8 @@ export const yarnFactor = (factor: number, mscaleAllDim?: number): number => {
 function yarn(metadata: GgufMetadata, factor: number): Record<string, unknown> {
   const real = (key: string) => metadata.real(`llama.rope.scaling.${key}`)
   const [fast, slow] = [real('yarn_beta_fast'), real('yarn_beta_slow')]
-  const all = metadata.prefix === 'mistral3.' ? real('yarn_log_multiplier') : undefined // the others' graphs do not know it
+  // Other graphs do not know the key.
+  const all = metadata.prefix === 'mistral3.' ? real('yarn_log_multiplier') : undefined
   const usual = yarnFactor(factor, all)
   const attention = real('yarn_attn_factor') ?? usual * (real('attn_factor') ?? 1)
   const context = metadata.count('llama.rope.scaling.original_context_length') ?? metadata.count('llama.context_length')

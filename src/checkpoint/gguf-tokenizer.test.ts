@@ -4,7 +4,7 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import { describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { FormatError, UnsupportedModelError } from '../base/errors.ts'
-import type { GgufValue } from '../formats/gguf-cursor.ts'
+import type { GgufValue } from '../formats/gguf-contents.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 

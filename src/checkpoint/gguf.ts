@@ -1,21 +1,21 @@
-// A GGUF file as the Hugging Face checkpoint that it was made from: config.json (gguf-config.ts), tensor names, row order of Q and K, and what
-// norms multiply by.
-// Called by the openers (gguf.node.ts, open.web.ts).
+// A GGUF file as the Hugging Face checkpoint that it was made from: config.json (gguf-config.ts), tensor names, row
+// order of Q and K, and what norms multiply by.
 import { FormatError, orError, UnsupportedModelError } from '../base/errors.ts'
 import { pickRows } from '../engine/linalg/scatter.ts'
 import type { ByteSource } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
-import { type Gguf, openGguf } from '../formats/gguf.ts'
+import { openGguf } from '../formats/gguf.ts'
+import type { Gguf } from '../formats/gguf-contents.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
-import { type Checkpoint, hubId, jsonFile } from './checkpoint.ts'
-import { type GgufArchitecture, type GgufGraph, GRAPHS, MAX_EXPERTS } from './gguf-architectures.ts'
+import { type Checkpoint, type GgufArchitecture, hubId, jsonFile, MAX_EXPERTS } from './checkpoint.ts'
+import { type GgufGraph, GRAPHS } from './gguf-architectures.ts'
 import { type GgufSizes, generationConfig, ggufConfig } from './gguf-config.ts'
 import { GgufMetadata } from './gguf-metadata.ts'
 import { type GEMMA3_LAYER, type MIXTURE_LAYER, type PHI3_LAYER, type RowOrder, swappedRows } from './gguf-names.ts'
 import { ggufTokenizer } from './gguf-tokenizer.ts'
 import { type Candidate, nearestOf, PAGE } from './nearest.ts'
 
-/** Rows and columns of a layer's tensors by their names in the file, and how rows are ordered there where they are not as in transformers. */
+/** Rows and columns of a layer's tensors by their names in the file, and row orders that transformers does not have. */
 const LAYER_SHAPES: Readonly<
   Record<
     keyof typeof GEMMA3_LAYER | keyof typeof PHI3_LAYER | keyof typeof MIXTURE_LAYER,
@@ -60,7 +60,8 @@ interface Mapped extends TensorInfo {
 /**
  * The checkpoint in a file, which is closed with it, or where this throws.
  * @throws FormatError where the file is damaged, or its metadata contradict themselves
- * @throws UnsupportedModelError for anything but a model of an architecture that `GRAPHS` has, another tokenizer or rope scaling
+ * @throws UnsupportedModelError for anything but a model of an architecture that `GRAPHS` has, another tokenizer or
+ * rope scaling
  */
 export async function openGgufSource(file: ByteSource): Promise<Checkpoint> {
   try {
@@ -114,7 +115,8 @@ function readArchitecture(metadata: GgufMetadata, source: TensorSource): GgufArc
   const architecture = metadata.need('general.architecture', metadata.text('general.architecture'))
   const refuse = (what: string, more = ''): never => {
     throw new UnsupportedModelError(
-      `${metadata.file}: ${what}. Of GGUF files, models of architecture ${SUPPORTED} are supported, and of "deci" as fasp writes it${more}`,
+      `${metadata.file}: ${what}. Of GGUF files, models of architecture ${SUPPORTED} are supported, ` +
+        `and of "deci" as fasp writes it${more}`,
     )
   }
   const experts = metadata.count('llama.expert_count') ?? 0
@@ -169,7 +171,8 @@ function readSizes(metadata: GgufMetadata, tensorCount: number, graph: GgufGraph
   if (heads % kvHeads !== 0) throw metadata.error(`${heads} query heads are no multiple of ${kvHeads} KV heads`)
   if (valueSize !== headSize || (partial ? rotated > headSize : rotated !== headSize))
     throw new UnsupportedModelError(
-      `${metadata.file}: keys of ${headSize} channels, values of ${valueSize}, ${rotated} rotated; they must be the same`,
+      `${metadata.file}: keys of ${headSize} channels, values of ${valueSize}, ${rotated} rotated; ` +
+        'they must be the same',
     )
   const layers = need('block_count')
   // Before a table of all layers is made: the number is only what the metadata say.

@@ -1,4 +1,4 @@
-// What tells a model on disk from all others. Used by comparisons and by recipes.
+// What tells a model on disk from all others.
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
-// A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights. First stage of the pipeline, called by the openers
-// (huggingface.node.ts, open.web.ts).
-// Layout: transformers, `save_pretrained`; `vocab.json` + `merges.txt` alone as on facebook/opt-*.
+// A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights. First stage of the pipeline,
+// called by the openers (huggingface.node.ts, open.web.ts). Layout: transformers, `save_pretrained`; `vocab.json` +
+// `merges.txt` alone as on facebook/opt-*.
 import { FormatError } from '../base/errors.ts'
 import { readWhole } from '../formats/bytes.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
@@ -37,15 +37,16 @@ export const USUAL_FILES = [
   ...[...SIDE_FILES, ...WEIGHT_FILES],
 ]
 
-/** Classes whose `vocab.json` and `merges.txt` are byte-level BPE with GPT-2's pattern. Others (Qwen2, CLIP) split differently. */
+/** Classes whose `vocab.json` and `merges.txt` are byte-level BPE with GPT-2's pattern. Others split differently. */
 const GPT2_CLASSES: readonly unknown[] = ['GPT2Tokenizer', 'GPT2TokenizerFast']
 const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
 
-/** Throws for a model that is not supported, before its other files are asked for. @param config of the model, as parsed @param tensors say more */
+/** Refuses an unsupported model before its other files are read. @param config as parsed @param tensors say more */
 export type CheckConfig = (name: string, config: JsonObject, tensors?: TensorSource) => unknown
 
 /**
- * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`, `lm_head.weight`).
+ * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`,
+ * `lm_head.weight`).
  * @throws FormatError where a file is missing or malformed; the message names it.
  */
 export async function huggingFaceCheckpoint(folder: ModelFolder, checkConfig?: CheckConfig): Promise<Checkpoint> {

@@ -1,5 +1,5 @@
-// Of a model that is not supported: which of those that are is nearest by its tensors, and what differs. For the messages that refuse it, of
-// gguf.ts and model/model.ts.
+// Of a model that is not supported: which of those that are is nearest by its tensors, and what differs. For the
+// messages that refuse it, of gguf.ts and model/model.ts.
 import { firstOf } from '../base/display.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 

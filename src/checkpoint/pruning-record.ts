@@ -1,4 +1,5 @@
-// How a model of ours was pruned, as `fasp.json` beside its weights says, or the keys `fasp.…` of a GGUF file (write/gguf/file.ts).
+// How a model of ours was pruned, as `fasp.json` beside its weights says, or the keys `fasp.…` of a GGUF file
+// (write/gguf/file.ts).
 import { isJsonObject } from '../formats/json.ts'
 import type { Checkpoint } from './checkpoint.ts'
 
@@ -42,7 +43,7 @@ export interface Healed {
   readonly curve: readonly { readonly step: number; readonly kl: number }[]
 }
 
-/** Undefined for a model that is not healed, or whose file does not say all of that: a GGUF file has the tokens alone. */
+/** Undefined for a model that is not healed, and for a GGUF file, which has the tokens alone. */
 export function healedFrom({ recipe }: Pick<Checkpoint, 'recipe'>): Healed | undefined {
   if (!isJsonObject(recipe?.healed)) return undefined
   const { tokens, step, kl, curve } = recipe.healed

@@ -1,8 +1,9 @@
-// The experts of a mixture that lie in one tensor [experts, out, in], as the single ones that most folders have: transformers 5 holds them so, and
-// `save_pretrained(…, save_original_format=False)` writes them, gate before up, under one name in all families. Used by weights.ts.
+// The experts of a mixture that lie in one tensor [experts, out, in], as the single ones that most folders have:
+// transformers 5 holds them so, and `save_pretrained(…, save_original_format=False)` writes them, gate before up, under
+// one name in all families.
 // Source: transformers, conversion_mapping.py.
 import type { TensorInfo } from '../formats/tensors.ts'
-import { MAX_EXPERTS } from './gguf-architectures.ts'
+import { MAX_EXPERTS } from './checkpoint.ts'
 import type { MIXTRAL_LAYER, MIXTURE_LAYER } from './gguf-names.ts'
 
 /** A tensor, or what it holds of one expert: of gate and up the first or second half. */

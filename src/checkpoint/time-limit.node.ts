@@ -1,4 +1,5 @@
-// A bound on the time of work that does not let go of the thread. V8's watchdog ends loops and regular expressions, not only between calls.
+// A time limit for synchronous work. V8's watchdog ends loops and regular expressions, too.
+// only between calls.
 import { createContext, Script } from 'node:vm'
 import type { Within } from './checkpoint.ts'
 

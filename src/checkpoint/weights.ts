@@ -52,7 +52,7 @@ export async function openWeights(folder: ModelFolder, mixture: Mixture = MIXTUR
 
 type Mixture = Parameters<typeof partsOf>[1]
 
-/** Names of the files that hold the weights; the index of shards is read if there is one. @throws FormatError as `openWeights` */
+/** Names of the weight files, by the index of shards if there is one. @throws FormatError as `openWeights` */
 export const weightFiles = async (folder: ModelFolder): Promise<string[]> => [
   ...(await readShards(folder, findWeights(folder))).keys(),
 ]
@@ -164,7 +164,8 @@ function locate(located: Map<string, Located>, part: Located, path: string): voi
 }
 
 /**
- * The name of a tensor in the whole model: checkpoints of a base model lack `model.`, those of facebook/opt-* among them.
+ * The name of a tensor in the whole model: checkpoints of a base model lack `model.`, those of facebook/opt-* among
+ * them.
  * Source: transformers, `base_model_prefix`; vLLM, opt.py (`decoder.` to `model.decoder.`).
  */
 const tensorName = (stored: string): string =>

@@ -7,7 +7,7 @@ export interface ByteSource {
   readonly name: string
   /** Length in bytes. */
   readonly byteLength: number
-  /** Bytes `start` (included) to `end` (excluded, default: to the end). A fresh copy, so views on it may be aligned freely. */
+  /** Bytes `start` to `end` (excluded; default: the file's end). A fresh copy, so views on it may be aligned freely. */
   slice(start: number, end?: number): Promise<ArrayBuffer>
   /** Releases the file handle. */
   close?(): Promise<void>
@@ -29,7 +29,8 @@ export function memorySource(bytes: Uint8Array, name = 'memory'): ByteSource {
 export async function readBytes(source: ByteSource, start: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = end <= source.byteLength ? new Uint8Array(await source.slice(start, end)) : new Uint8Array(0)
   if (bytes.byteLength !== end - start) {
-    const problem = `bytes ${start} to ${end} are wanted, but the file has ${source.byteLength} bytes or ended while it was read`
+    const has = `the file has ${source.byteLength} bytes or ended while it was read`
+    const problem = `bytes ${start} to ${end} are wanted, but ${has}`
     throw new FormatError(source.name, `${problem}; it is cut short, download or copy it again`)
   }
   return bytes

@@ -1,6 +1,7 @@
-// Element types: sizes, and conversion between stored bytes and float32. Used by every reader and writer of weights.
-// Typed arrays have the byte order of the machine; every platform of Node and every browser is little-endian, as the files are.
-// Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1). NaNs keep their sign and the top of their payload.
+// Element types: sizes, and conversion between stored bytes and float32.
+// Typed arrays have the byte order of the machine; every platform of Node and every browser is little-endian, as the
+// files are. Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1). NaNs keep their sign and the top of their
+// payload.
 import type { DType } from './tensors.ts'
 
 /** Types that weights are written in. */
@@ -92,7 +93,7 @@ export function firstNotFinite(stored: ArrayBufferView<ArrayBuffer>, dtype: DTyp
   return -1
 }
 
-/** How many elements of 16 or 32 bits at the beginning of `stored` fill words of 32 bits without infinities and NaNs. */
+/** How many 16- or 32-bit elements at the start of `stored` fill 32-bit words without infinities and NaNs. */
 function elementsInFiniteWords(stored: ArrayBufferView<ArrayBuffer>, exponent: number): number {
   const { buffer, byteOffset, byteLength } = aligned(stored, 4)
   const words = new Int32Array(buffer, byteOffset, Math.floor(byteLength / 4))
@@ -104,7 +105,7 @@ function elementsInFiniteWords(stored: ArrayBufferView<ArrayBuffer>, exponent: n
   return halves === 1 ? i : i * 2
 }
 
-/** Stored elements as numbers of their size, to be looked at or moved: a view where the alignment allows it. All zero bits are zero in any type. */
+/** Stored elements as numbers of their size: a view where the alignment allows. Zero bits are zero in any type. */
 export function elementsOf(stored: ArrayBufferView<ArrayBuffer>, dtype: DType) {
   const size = DTYPE_BYTES[dtype]
   const { buffer, byteOffset, byteLength } = aligned(stored, size)

@@ -3,7 +3,7 @@ import { NumericError } from '../base/errors.ts'
 import { DTYPE_BYTES, type FloatDType, firstNotFinite, toFloat32, writeFloat32 } from './dtype.ts'
 import type { Floats } from './tensors.ts'
 
-/** Bytes of `values` in `dtype`. @param name of the tensor, for messages @throws NumericError where a value does not fit the type */
+/** Bytes of `values` in `dtype`. @param name for messages @throws NumericError where a value exceeds the type */
 export function encode(name: string, values: Float32Array, dtype: FloatDType): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(values.length * DTYPE_BYTES[dtype])
   encodeInto(name, values, dtype, bytes)
@@ -22,7 +22,7 @@ export function rounded(name: string, values: Float32Array, dtype: FloatDType): 
   return { bytes, values: toFloat32(bytes, dtype) }
 }
 
-/** Of rows of `width`, those that `stay`: one after the other, or each in its place among `total` with zeros elsewhere. */
+/** The rows `stay`: one after the other, or each in its place among `total` with zeros elsewhere. */
 export function encodeRows(
   name: string,
   values: Float32Array,

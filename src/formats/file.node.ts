@@ -1,4 +1,5 @@
-// A file on disk as a handle, as a `ByteSource`, whole, or as its hash: the only place where files that users name are opened for reading.
+// A file on disk: a handle, a `ByteSource`, the whole, or a hash. Files that users name are opened here alone.
+// opened for reading.
 import { createHash, type Hash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants, type FileHandle, open, stat } from 'node:fs/promises'
@@ -92,7 +93,7 @@ export async function hashFile(path: string, hash: Hash, start = 0, end?: number
   }
 }
 
-/** Fills `target` from a place in an open file: the operating system may give less at a time. @throws FormatError where the file ends before */
+/** Fills `target` from a place in an open file, in as many reads as needed. @throws FormatError where the file ends */
 export async function readInto(target: Uint8Array, handle: FileHandle, path: string, start: number): Promise<void> {
   for (let done = 0; done < target.byteLength; ) {
     const length = Math.min(MAX_CALL, target.byteLength - done)

@@ -1,5 +1,6 @@
-// The codes in the blocks of GGUF types, and their places there: quantisers put them, and so does GPTQ, which keeps the scales of a block and
-// chooses its codes anew (write/gguf/gptq.ts). `gguf-dequantize.ts` has the formulas. Source: ggml/src/ggml-common.h.
+// The codes in the blocks of GGUF types, and their places there: quantisers put them, and so does GPTQ, which keeps the
+// scales of a block and chooses its codes anew (write/gguf/gptq.ts). `gguf-dequantize.ts` has the formulas. Source:
+// ggml/src/ggml-common.h.
 import type { QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -14,8 +15,8 @@ export interface BlockCodes {
   readonly least: number
   readonly greatest: number
   /**
-   * What the code of zero is, where a block is one scale d (float16, first in it) and codes q: d (q − zero). 'own': each block has its own,
-   * d q + m (m float16, after d). Undefined where blocks have several scales.
+   * What the code of zero is, where a block is one scale d (float16, first in it) and codes q: d (q − zero). 'own':
+   * each block has its own, d q + m (m float16, after d). Undefined where blocks have several scales.
    */
   readonly zero?: number | 'own'
   /** Puts the codes of one block into its bytes at `base`, which are zeros. */

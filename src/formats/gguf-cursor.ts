@@ -1,7 +1,8 @@
 // Reads the header of a GGUF file front to back, in pieces, so that a file of many GB costs a few MB of memory.
-// Used by `gguf.ts`. Scalars, strings and arrays are spelled as in ggml/docs/gguf.md, section "File structure".
+// Scalars, strings and arrays are spelled as in ggml/docs/gguf.md, section "File structure".
 import { FormatError } from '../base/errors.ts'
 import type { ByteSource } from './bytes.ts'
+import type { GgufValue } from './gguf-contents.ts'
 
 /** One read: most headers take one to ten of these. */
 const CHUNK_BYTES = 2 ** 20
@@ -18,9 +19,6 @@ const STRING = 8
 const ARRAY = 9
 /** Bytes of a value by type number; for strings and arrays of the shortest one. */
 const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8]
-
-/** A metadata value. 64-bit integers beyond ±2^53 stay bigint. */
-export type GgufValue = number | bigint | boolean | string | readonly GgufValue[]
 
 export class GgufCursor {
   #view = new DataView(new ArrayBuffer(0))
@@ -77,14 +75,15 @@ export class GgufCursor {
     return Number(value)
   }
 
-  /** A count of things of at least `bytes` each. @throws FormatError above `max`, or where the rest of the file cannot hold them. */
+  /** A count of things of at least `bytes` each. @throws FormatError above `max`, or beyond the rest of the file. */
   async count(bytes: number, max: number, what: string): Promise<number> {
     await this.ensure(8, what)
     const count = this.u64(what)
     const left = this.source.byteLength - this.offset
     if (count > left / bytes)
       throw this.error(
-        `${what} is ${count}, more than the ${left} bytes that are left can hold: cut short or damaged. Fetch the file again`,
+        `${what} is ${count}, more than the ${left} bytes that are left can hold: cut short or damaged. ` +
+          'Fetch the file again',
       )
     if (count > max) throw this.error(`${what} is ${count}; ${max} are allowed, far more than any model has`)
     return count

@@ -1,10 +1,12 @@
-// Block-quantised GGUF tensors to float32. Called by `gguf.ts`; nothing else knows the block layouts.
+// Block-quantised GGUF tensors to float32.
 //   Q4_0, Q5_0, Q8_0: x = d·(q − 2^(bits−1));  Q4_1, Q5_1: x = d·q + m;  blocks of 32, d and m in float16
 //   Q2_K, Q4_K, Q5_K: x = d·s·q − dmin·t, s and t of 6 bits for every 32, in Q2_K of 4 for every 16
 //   Q3_K, Q6_K: x = d·s·(q − 2^(bits−1)), s of 6 and 8 bits for every 16;  those of K have blocks of 256
-//   IQ4_NL, IQ4_XS: x = d·v_q and x = d·s·v_q, where v are 16 fixed values; blocks of 32, and of 256 with s of 6 bits for every 32
+//   IQ4_NL, IQ4_XS: x = d·v_q and x = d·s·v_q, where v are 16 fixed values; blocks of 32, and of 256 with s of 6 bits
+//   for every 32
 // Source: ggml/src/ggml-common.h (layouts) and gguf-py/gguf/quants.py 0.19.0 (the oracle of the test), bit for bit.
-// Products of a float16 and the small integers are exact in float64, so that the one rounding is the store into float32.
+// Products of a float16 and the small integers are exact in float64, so that the one rounding is the store into
+// float32.
 import { toFloat32 } from './dtype.ts'
 import type { BlockType, QuantizedType } from './tensors.ts'
 
@@ -121,7 +123,7 @@ function eightBits(bytes: Bytes, out: Float32Array): void {
   }
 }
 
-/** [d, dmin, 12 bytes of scales, 32 bytes of fifth bits?, 128 bytes]: every 32 of these bytes hold two sub-blocks of 32. */
+/** [d, dmin, 12 bytes of scales, 32 bytes of fifth bits?, 128 bytes]: 32 of the 128 hold two sub-blocks of 32. */
 function superBlocks(bytes: Bytes, out: Float32Array, stride: number, fifth: boolean): void {
   const scales = halves(bytes, stride, 0)
   const mins = halves(bytes, stride, 2)
@@ -141,12 +143,12 @@ function superBlocks(bytes: Bytes, out: Float32Array, stride: number, fifth: boo
     }
 }
 
-/** Six-bit scale of sub-block `s` from the 12 bytes at `at`: bytes 0–3 hold the first four; 8–11 and the tops of 0–3 the rest. */
+/** Six-bit scale of sub-block `s`, 12 bytes at `at`: bytes 0–3 have the first four; 8–11 and tops of 0–3 the rest. */
 function subScale(bytes: Bytes, at: number, s: number): number {
   return s < 4 ? bytes[at + s] & 63 : (bytes[at + s + 4] & 15) | ((bytes[at + s - 4] >> 2) & 48)
 }
 
-/** Six-bit minimum of sub-block `s`: bytes 4–7 hold the first four; the high halves of 8–11 and the tops of 4–7 the rest. */
+/** Six-bit minimum of sub-block `s`: bytes 4–7 have the first four; high halves of 8–11, tops of 4–7 the rest. */
 function subMin(bytes: Bytes, at: number, s: number): number {
   return s < 4 ? bytes[at + s + 4] & 63 : (bytes[at + s + 4] >> 4) | ((bytes[at + s] >> 2) & 48)
 }
@@ -170,7 +172,7 @@ function sixBits(bytes: Bytes, out: Float32Array): void {
     }
 }
 
-/** [16 bytes of scale and minimum, 4 bits each, 64 bytes, d, dmin]: every 32 of these bytes hold four sub-blocks of 32, two scales each. */
+/** [16 bytes of 4-bit scales and minima, 64 bytes, d, dmin]: 32 bytes hold four sub-blocks of 32, two scales each. */
 function twoBits(bytes: Bytes, out: Float32Array): void {
   const scales = halves(bytes, 84, 80)
   const mins = halves(bytes, 84, 82)
@@ -184,7 +186,7 @@ function twoBits(bytes: Bytes, out: Float32Array): void {
     }
 }
 
-/** [32 bytes of third bits, 64 bytes as in `twoBits`, 12 bytes of scales, d]: bit i of the 32 is the third of sub-blocks 2i and 2i + 1. */
+/** [32 bytes of third bits, 64 bytes as in `twoBits`, 12 bytes of scales, d]: bit i serves sub-blocks 2i, 2i + 1. */
 function threeBits(bytes: Bytes, out: Float32Array): void {
   const scales = halves(bytes, 110, 108)
   for (let b = 0, base = 0, o = 0; b < scales.length; b++, base += 110)
@@ -206,7 +208,7 @@ function threeBits(bytes: Bytes, out: Float32Array): void {
 /** Of IQ4_NL and IQ4_XS: ggml-common.h, `kvalues_iq4nl`. */
 const VALUES = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
 
-/** [d, 16 bytes], as `fourBits`; or [d, 2 bytes of the scales' high two bits, 4 bytes of their low four, 8 times 16 bytes]. */
+/** [d, 16 bytes], as `fourBits`; or [d, 2 bytes of scales' high bits, 4 bytes of low bits, 8 times 16 bytes]. */
 function fixedValues(bytes: Bytes, out: Float32Array, stride: number, size: number): void {
   const scales = halves(bytes, stride, 0)
   for (let b = 0, base = 0, o = 0; b < scales.length; b++, base += stride)

@@ -1,5 +1,6 @@
-// Lays out a GGUF file of version 3, so that it can be created first and its tensors written in any order. Called by `write/gguf/file.ts`.
-// magic, version, counts; key-value pairs; tensor infos; padding; tensor data, every tensor at a multiple of 32 bytes.
+// Lays out a GGUF file of version 3, so that it can be created first and its tensors written in any order. Called by
+// `write/gguf/file.ts`. magic, version, counts; key-value pairs; tensor infos; padding; tensor data, every tensor at a
+// multiple of 32 bytes.
 // Source: ggml/docs/gguf.md.
 import { concatBytes } from './bytes.ts'
 import { DTYPE_BYTES, type FloatDType, isDType } from './dtype.ts'
@@ -19,7 +20,7 @@ export interface GgufTensorInfo {
   readonly shape: readonly number[]
 }
 
-/** A metadata pair; the value is its type number and the bytes after it, as the functions below or another file give them. */
+/** A metadata pair. The value is its type number and bytes, from the functions below or from another file. */
 export type GgufPair = readonly [key: string, value: Bytes]
 
 export interface GgufLayout {

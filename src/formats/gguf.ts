@@ -1,28 +1,15 @@
 // GGUF files, versions 2 and 3, little-endian: metadata and lazy tensors under the names in the file.
-// Used by `checkpoint/gguf.ts`, which gives the tensors their Hugging Face names.
-// Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data.
-// Nothing in a file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
+// Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data. Nothing in a
+// file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
 import { FormatError, UsageError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
-import { GgufCursor, type GgufValue } from './gguf-cursor.ts'
+import type { Gguf, GgufValue } from './gguf-contents.ts'
+import { GgufCursor } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
 import { describeValue, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
 import { type BlockType, type DType, elements, type TensorInfo, type TensorSource } from './tensors.ts'
-
-export interface Gguf {
-  readonly version: 2 | 3
-  readonly metadata: ReadonlyMap<string, GgufValue>
-  /** A metadata value as it stands in the file, type number first: what another file needs to have the same. */
-  rawValue(key: string): Promise<Uint8Array<ArrayBuffer>>
-  /** Bytes of that. */
-  rawBytes(key: string): number
-  /** Shapes are row-major, slowest dimension first: the reverse of the order in the file. */
-  readonly tensors: TensorSource
-  /** Bytes of the file. */
-  readonly byteLength: number
-}
 
 /** Type numbers of ggml (ggml.h, `enum ggml_type`) that we read. */
 export const GGML_TYPES: ReadonlyMap<number, DType | BlockType> = new Map([
@@ -80,7 +67,7 @@ const MAX_PAIRS = 10_000
 const MAX_DIMS = 4
 /** Of the specification. */
 const DEFAULT_ALIGNMENT = 32
-/** Files in use have 32 or 64; a larger one than this can only be damage, and padding up to it must stay a safe integer. */
+/** Files have 32 or 64. More than this is damage, and padding up to it must stay a safe integer. */
 const MAX_ALIGNMENT = 2 ** 20
 
 interface Placed extends TensorInfo {
@@ -90,7 +77,8 @@ interface Placed extends TensorInfo {
 
 /**
  * Reads the header of a GGUF file, however large the file is, and leaves the tensors where they are.
- * @throws FormatError where the file is no GGUF, cut short, contradicts itself, or has a tensor of a type that we do not read.
+ * @throws FormatError where the file is no GGUF, cut short, contradicts itself, or has a tensor of a type that we do
+ * not read.
  */
 export async function openGguf(source: ByteSource): Promise<Gguf> {
   const cursor = new GgufCursor(source)
@@ -184,7 +172,7 @@ function storedBytes(cursor: GgufCursor, name: string, dtype: DType | BlockType,
   return bytes
 }
 
-/** Turns offsets in the data section into offsets in the file, and checks that the tensors lie inside it, apart from each other. */
+/** Turns offsets in the data section into file offsets, and checks that tensors lie inside, apart from each other. */
 function place(cursor: GgufCursor, infos: readonly Placed[], start: number, alignment: number): Map<string, Placed> {
   const placed = new Map<string, Placed>()
   const size = cursor.source.byteLength

@@ -1,5 +1,5 @@
-// JSON from files that may be broken or crafted: strict UTF-8, an object at the top, bounded in what it costs before JSON.parse builds
-// anything, and no key twice where that matters (JSON.parse keeps the last one silently).
+// JSON from files that may be broken or crafted: strict UTF-8, an object at the top, bounded in what it costs before
+// JSON.parse builds anything, and no key twice where that matters (JSON.parse keeps the last one silently).
 import { FormatError } from '../base/errors.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -12,7 +12,7 @@ const MAX_DEPTH = 64
 const [LIST_BYTES, KEY_BYTES, VALUE_BYTES] = [100, 60, 20]
 /** Enough for the header of a file of 50,000 tensors. */
 const MAX_BYTES = 32 * 2 ** 20
-/** Vocabularies grow with their file. The largest in use, Gemma's, has 262,144 tokens and as lists 513,511 merges: 124 MB of 12 M characters. */
+/** Gemma's vocabulary, the largest, has 262,144 tokens and 513,511 merges as lists: 124 MB of 12 M characters. */
 const [MAX_GROWING_BYTES, BYTES_A_CHARACTER] = [100 * 2 ** 20, 2]
 
 /** A list of at most so many numbers or texts is repeated. */
@@ -47,7 +47,7 @@ export function parseJsonObject(bytes: Uint8Array, file: string, what = 'the fil
   return parseObject(decode(bytes, file, what), file, what)
 }
 
-/** Like `parseJsonObject` for short values, and refuses an object at any depth that has a key twice. @param depth levels that are allowed */
+/** `parseJsonObject` for short values without a key twice at any depth. @param depth levels that are allowed */
 export function parseStrictJsonObject(
   bytes: Uint8Array,
   file: string,
@@ -61,7 +61,7 @@ export function parseStrictJsonObject(
   return value
 }
 
-/** `JSON.parse` for files. @throws SyntaxError where it is no JSON, nested deeper, or would take more memory, than any real file of its kind */
+/** `JSON.parse` for files. @throws SyntaxError for bad JSON, and for more depth or memory than real files need */
 export function parseJson(
   text: string,
   maxDepth = MAX_DEPTH,

@@ -1,6 +1,8 @@
-// The file of an ONNX model with weights: where each byte goes, known before any weight is read, so that weights are written one by one.
-// Within protobuf's limit they are inside the model, as `raw_data` of their TensorProto; beyond it in files of external data beside it.
-// Source: onnx.proto3 (field numbers), onnx/docs/ExternalData.md (keys, alignment), protobuf.dev encoding (length-delimited fields).
+// The file of an ONNX model with weights: where each byte goes, known before any weight is read, so that weights are
+// written one by one. Within protobuf's limit they are inside the model, as `raw_data` of their TensorProto; beyond it
+// in files of external data beside it.
+// Source: onnx.proto3 (field numbers), onnx/docs/ExternalData.md (keys, alignment), protobuf.dev encoding
+// (length-delimited fields).
 import { create, toBinary } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import {
@@ -15,7 +17,7 @@ import { concatBytes } from './bytes.ts'
 import { dataType, ELEMENT_BYTES, type Graph, type Initializer } from './onnx.ts'
 import { elements } from './tensors.ts'
 
-/** Weights in one file. A protobuf message ends at 2³¹ − 1 bytes, a browser's ArrayBuffer near there, and the graph needs some of it. */
+/** Weights in one file. A protobuf message ends at 2³¹ − 1 bytes, as a browser's ArrayBuffer does. */
 const FILE_BYTES = 2e9
 /** Offsets that can be mapped into memory (ExternalData.md). */
 const ALIGNMENT = 4096
@@ -36,8 +38,8 @@ export interface OnnxLayout {
 }
 
 /**
- * Plans the files of a model. Where its weights pass `fileBytes` they are in `<file>_data`, `<file>_data_1`, …, as transformers.js names
- * them, each within `fileBytes` or of one tensor.
+ * Plans the files of a model. Where its weights pass `fileBytes` they are in `<file>_data`, `<file>_data_1`, …, as
+ * transformers.js names them, each within `fileBytes` or of one tensor.
  */
 export function layoutOnnx(graph: Graph, file: string, fileBytes = FILE_BYTES): OnnxLayout {
   const sized = [...graph.initializers].map(init => ({
@@ -56,7 +58,8 @@ interface Sized {
 function inlineLayout(graph: Graph, sized: readonly Sized[], file: string): OnnxLayout {
   const model = graph.proto()
   const nodes = toBinary(GraphProtoSchema, model.graph!)
-  // Fields of a message may come in any order: the initializers follow all other fields of the graph, their bytes all else in them.
+  // Fields of a message may come in any order: the initializers follow all other fields of the graph, their bytes all
+  // else in them.
   const heads = sized.map(({ init, byteLength }) => {
     const fields = toBinary(TensorProtoSchema, tensor(init))
     const data = lengthPrefix(TensorProtoSchema.field.rawData.number, byteLength)

@@ -1,5 +1,6 @@
-// Builds ONNX models node by node. The protobuf schemas come from `onnx-buf`; this file adds value names and attributes.
-// Weights are declared here and written by `onnx-file.ts`; the graphs of our own engine take theirs as inputs.
+// Builds ONNX models node by node. The protobuf schemas come from `onnx-buf`; this file adds value names and
+// attributes. Weights are declared here and written by `onnx-file.ts`; the graphs of our own engine take theirs as
+// inputs.
 // Source: onnx.proto3 (ONNX 1.20), operator sets `ai.onnx` and `com.microsoft`.
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
@@ -120,7 +121,7 @@ export class Graph {
     this.#outputs.push(valueInfo(name, type, shape))
   }
 
-  /** Makes these the only outputs, as `output` does. Nodes that they do not need go. @param outputs shapes of float32, by value and name */
+  /** Makes these the only outputs; unused nodes go. @param outputs shapes of float32, by value and name */
   outputOnly(outputs: readonly (readonly [name: string, value: Value, shape: readonly Dimension[]])[]): void {
     this.#outputs.length = 0
     for (const [name, value, shape] of outputs) this.output(name, value, 'float32', shape)

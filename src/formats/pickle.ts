@@ -1,10 +1,10 @@
-// The part of pickle protocol 2 that `torch.save` writes, as a machine that never looks up or runs code: the caller decides
-// what each global and each call means, and everything unknown is refused by name.
+// The part of pickle protocol 2 that `torch.save` writes, as a machine that never looks up or runs code: the caller
+// decides what each global and each call means, and everything unknown is refused by name.
 // Source: CPython Lib/pickletools.py (opcodes), torch/_weights_only_unpickler.py (the same idea in PyTorch).
 import { FormatError } from '../base/errors.ts'
 import { quote } from './json.ts'
 
-/** A tensor takes some 21 values, so this is for 9,000 tensors. A list or dict, even an empty one, takes up to 240 bytes: 48 MB in all. */
+/** A tensor takes some 21 values, so this is for 9,000. A list or dict takes up to 240 bytes: 48 MB in all. */
 const MAX_VALUES = 200_000
 /** Longest `module` or `name` line of a global. */
 const MAX_GLOBAL = 256
@@ -49,7 +49,8 @@ const REFUSED: ReadonlyMap<number, string> = new Map([
 
 /**
  * The value that `bytes` pickles.
- * @throws FormatError for an opcode or a global off the list, a pickle cut short or in disorder, or one beyond the limits above.
+ * @throws FormatError for an opcode or a global off the list, a pickle cut short or in disorder, or one beyond the
+ * limits above.
  */
 export function unpickle(bytes: Uint8Array, file: string, handlers: PickleHandlers): PickleValue {
   return new Machine(bytes, file, handlers).run()

@@ -1,6 +1,6 @@
 // Some rows of a stored matrix, without the others: of a vocabulary's table a text needs a part.
 
-/** Ids of rows that are read together, part by part: a matrix [rows, width] can be larger than all else that is in memory. @param bytes of a part in float32 */
+/** Ids of rows [rows, width] that are read together, part by part. @param bytes of a part in float32 */
 export function* rowParts(rows: number, width: number, bytes: number): Generator<Int32Array> {
   const most = Math.ceil(bytes / (4 * width))
   for (let first = 0; first < rows; first += most)

@@ -1,6 +1,7 @@
 // Safetensors: the reader with every check of the reference implementation, and the layout of a file for the writer.
 // File: u64 header length, JSON header {name: {dtype, shape, data_offsets: [begin, end]}}, data; all little-endian.
-// Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs (MAX_HEADER_SIZE, prepare, read_metadata, validate).
+// Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs (MAX_HEADER_SIZE, prepare, read_metadata,
+// validate).
 import { FormatError, OutputError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
@@ -8,7 +9,7 @@ import { describeValue, isJsonObject, parseStrictJsonObject, quote } from './jso
 import { gatherRows } from './rows.ts'
 import { type DType, elements, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
 
-/** A tensor takes some 100 bytes. The reference implementation allows 100 MB, for which JSON.parse may take gigabytes. */
+/** A tensor takes some 100 bytes. The reference allows 100 MB, for which JSON.parse may take gigabytes. */
 const MAX_HEADER_BYTES = 32_000_000
 /** {name: {shape: []}} */
 const HEADER_DEPTH = 3
@@ -165,7 +166,8 @@ export interface SafetensorsLayout {
  * Lays out a file, so that it can be created first and its tensors written in any order.
  * @param metadata strings for `__metadata__`; transformers 4.45 loads no file without `format`
  * @default metadata {"format": "pt"}
- * @throws OutputError for two tensors of one name, a name that the format reserves, or a header beyond the format's limit
+ * @throws OutputError for two tensors of one name, a name that the format reserves, or a header beyond the format's
+ * limit
  */
 export function layoutSafetensors(
   infos: Iterable<DenseTensorInfo>,

@@ -33,7 +33,8 @@ export const urlName = ({ origin, pathname }: URL): string => `${origin}${pathna
 
 /**
  * The file at a URL; undefined where the server gives none.
- * @throws FormatError where the server cannot be reached, or sends a large file whole only; the reason of an aborted signal
+ * @throws FormatError where the server cannot be reached, or sends a large file whole only; the reason of an aborted
+ * signal
  */
 export async function openUrl(
   url: URL,
@@ -65,7 +66,8 @@ export async function openUrl(
     const told = response.headers.get('Content-Range')
     if (response.status !== 206 || told !== `bytes ${start}-${end - 1}/${total}`)
       throw refuse(
-        `its server answers status ${response.status}, ${told ?? 'no range'} of bytes ${start} to ${end}; was the file changed? Try again`,
+        `its server answers status ${response.status}, ${told ?? 'no range'} of bytes ${start} to ${end}; ` +
+          'was the file changed? Try again',
       )
     const length = end - start
     const bytes = await bodyOf(response, length, refuse(`its server sends more than the ${length} bytes asked for`))

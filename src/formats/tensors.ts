@@ -25,11 +25,11 @@ export type Floats = Float32Array<ArrayBuffer>
 /** Named tensors of a checkpoint. Nothing is read before it is asked for. */
 export interface TensorSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>
-  /** The bytes as stored, row-major little-endian. @throws UsageError for a block-quantised tensor, which has no such bytes. */
+  /** The bytes as stored, row-major little-endian. @throws UsageError for a block-quantised tensor. */
   bytes(name: string): Promise<Uint8Array<ArrayBuffer>>
   /** The values as float32, dequantised or converted. @throws FormatError where the file ends early. */
   float32(name: string): Promise<Float32Array<ArrayBuffer>>
-  /** Of these the rows `ids` (ascending) of a matrix, or matrices of a stack, without the others. @throws as `float32` */
+  /** The rows `ids` (ascending) of a matrix, or matrices of a stack, as float32. @throws as `float32` */
   rows(name: string, ids: Int32Array): Promise<Float32Array<ArrayBuffer>>
   close(): Promise<void>
 }

@@ -1,5 +1,5 @@
-// Thrift's compact protocol, in which a parquet file has its metadata and the header of each page: passes over a struct before a reader
-// believes what it claims.
+// Thrift's compact protocol, in which a parquet file has its metadata and the header of each page: passes over a struct
+// before a reader believes what it claims.
 // Source: apache/thrift doc/specs/thrift-compact-protocol.md.
 
 /** Type numbers; 4 to 6 are integers of variable length. */

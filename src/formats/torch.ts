@@ -1,5 +1,6 @@
-// PyTorch checkpoints (`torch.save` since 1.6): a zip with `*/data.pkl`, a pickled dict of tensors, and `*/data/<key>`, their storages.
-// Nothing in the file is executed: see pickle.ts. Source: torch/serialization.py, torch/_utils.py (_rebuild_tensor_v2).
+// PyTorch checkpoints (`torch.save` since 1.6): a zip with `*/data.pkl`, a pickled dict of tensors, and `*/data/<key>`,
+// their storages. Nothing in the file is executed: see pickle.ts. Source: torch/serialization.py, torch/_utils.py
+// (_rebuild_tensor_v2).
 import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, toFloat32 } from './dtype.ts'
@@ -53,9 +54,10 @@ class View extends Made {
 }
 
 /**
- * Reads the pickled dict; tensors are read when asked for. A dict of tensors may sit alone under one key ('state_dict', 'model').
- * Closing the result closes `source`.
- * @throws FormatError where the archive or the pickle is malformed, refers to anything but tensors, or contradicts the file.
+ * Reads the pickled dict; tensors are read when asked for. A dict of tensors may sit alone under one key ('state_dict',
+ * 'model'). Closing the result closes `source`.
+ * @throws FormatError where the archive or the pickle is malformed, refers to anything but tensors, or contradicts the
+ * file.
  */
 export async function openTorch(source: ByteSource): Promise<TensorSource> {
   await refuseOtherKinds(source)
@@ -84,7 +86,8 @@ export async function openTorch(source: ByteSource): Promise<TensorSource> {
       const { storage, offset, shape, strides } = find(name)
       const [, ...one] = shape
       const row = elements(one) * DTYPE_BYTES[storage.dtype]
-      const whole = isContiguous(one, strides.slice(1)) ? undefined : await bytes(name) // rows of a transposed view lie all over it
+      // Rows of a transposed view lie all over it.
+      const whole = isContiguous(one, strides.slice(1)) ? undefined : await bytes(name)
       const read = async (from: number, to: number) =>
         whole?.subarray(from * row, to * row) ??
         readView(new View(storage, offset + from * strides[0], [to - from, ...one], strides), zip)
@@ -161,11 +164,13 @@ class Rebuild implements PickleHandlers {
         `has a tensor without storage, offset, and size and stride of at most ${MAX_RANK} dimensions`,
       )
     }
-    // The last element lies at offset + Σ (size − 1) · stride. Products beyond 2^53 are inexact, but far beyond every storage.
+    // The last element lies at offset + Σ (size − 1) · stride. Products beyond 2^53 are inexact, but far beyond every
+    // storage.
     const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], offset)
     const count = elements(shape)
     const inside = count === 0 ? offset <= storage.length : last < storage.length
-    // A view with stride 0 has more elements than its storage; no checkpoint needs one, and a file of a few bytes could claim terabytes.
+    // A view with stride 0 has more elements than its storage; no checkpoint needs one, and a file of a few bytes could
+    // claim terabytes.
     if (!inside || !Number.isSafeInteger(count) || count > storage.length) {
       const view = `offset ${offset}, shape [${shape}], strides [${strides}]`
       throw new FormatError(

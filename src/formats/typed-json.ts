@@ -1,4 +1,5 @@
-// JSON with what it lacks: typed arrays, numbers that are none or negative zero, and undefined. Where the bytes of arrays go is the caller's.
+// JSON with what it lacks: typed arrays, numbers that are none or negative zero, and undefined. Where the bytes of
+// arrays go is the caller's.
 
 const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
 type TypedConstructor = (typeof ARRAYS)[keyof typeof ARRAYS]

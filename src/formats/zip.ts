@@ -1,4 +1,5 @@
-// Zip archives as PyTorch writes them: members that are not compressed, zip64, data aligned by an extra field that only the local header has.
+// Zip archives as PyTorch writes them: members that are not compressed, zip64, data aligned by an extra field that only
+// the local header has.
 // Source: PKWARE APPNOTE 6.3.10, sections 4.3 (layout) and 4.5.3 (zip64); PyTorch caffe2/serialize/inline_container.h.
 import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
@@ -12,7 +13,7 @@ const LOCATOR_BYTES = 20
 const ZIP64_END_BYTES = 56
 const LOCAL_BYTES = 30
 const CENTRAL_BYTES = 46
-/** The largest checkpoints have a few thousand members of some 80 bytes each in the directory; in memory they take four times as much. */
+/** The largest checkpoints have a few thousand members of some 80 bytes in the directory; in memory four times that. */
 const MAX_DIRECTORY_BYTES = 8 * 2 ** 20
 
 /** In a 32-bit or 16-bit field: the value is in the zip64 extra field. */

@@ -1,6 +1,7 @@
-// What the stages need to know of a model, read from `config.json`: a list of half-blocks, and what is before and after it.
-// One data file per `model_type` fills this in (families/); nothing else in the code asks which family a model belongs to.
-import type { GgufArchitecture } from '../checkpoint/gguf-architectures.ts'
+// What the stages need to know of a model, read from `config.json`: a list of half-blocks, and what is before and after
+// it. One data file per `model_type` fills this in (families/); nothing else in the code asks which family a model
+// belongs to.
+import type { GgufArchitecture } from '../checkpoint/checkpoint.ts'
 import {
   type AttentionHalf,
   expertCount,
@@ -49,7 +50,7 @@ export interface Architecture {
     readonly projectOut?: string
   }
   readonly positionOffset: number
-  /** Fields of `config.json` that say in transformers 4 what `rope_theta` and `partial_rotary_factor` say in 5. @default the same */
+  /** transformers 4's names of `rope_theta` and `partial_rotary_factor` in `config.json`. @default the same */
   readonly ropeFields?: readonly [theta: string, part: string]
   /** Width of the embedding rows; differs from `hiddenSize` where there are `projectIn` and `projectOut`. */
   readonly embeddingSize: number
@@ -70,7 +71,7 @@ export interface Architecture {
 /** What a family's data file says; its `model_type` is where `FAMILIES` has it. */
 export type Family = Omit<Architecture, 'modelType'>
 
-/** What may be removed: FFN neurons, with value channels or whole KV heads and their query heads, or whole experts or layers. */
+/** What may go: FFN neurons; with value channels or whole KV heads and their query heads; experts; layers. */
 export type Scope = 'ffn' | 'ffn+vo' | 'ffn+heads' | 'experts' | 'layers'
 
 export const layersOf = ({ halves }: Architecture): number => halves.at(-1)!.layer + 1
@@ -147,7 +148,7 @@ export function layerWidths(a: Architecture): LayerWidths[] {
   return attentionHalves(a).map(({ values }, layer) => ({ ffn: ffns[layer].output.in, values }))
 }
 
-/** Every tensor of a model of this architecture with its shape, in the order of the forward pass. Tied heads have none. */
+/** Every tensor of a model of this architecture with its shape, in forward order. A tied head has none. */
 export function tensorShapes(a: Architecture): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>()
   const { names, hiddenSize: d, embeddingSize } = a
@@ -171,7 +172,7 @@ export function tensorShapes(a: Architecture): Map<string, readonly number[]> {
   return shapes
 }
 
-/** Weights of the decoder linears: what `sparsity` is a fraction of. Embeddings, norms, biases and head do not count. */
+/** Weights of the decoder linears, which `sparsity` is a fraction of: no embeddings, norms, biases or head. */
 export function decoderLinears(a: Architecture): { qk: number; vo: number; ffn: number } {
   const linears = { qk: 0, vo: 0, ffn: 0 }
   for (const half of a.halves) {

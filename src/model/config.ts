@@ -12,7 +12,7 @@ type Json = Readonly<Record<string, unknown>>
 
 /** No size of a real model is near this; a larger one is a damaged or hostile config. */
 const MAX_SIZE = 2 ** 24
-/** Numbers of real models lie between 1e-12 (epsilons) and 1e9 (rope_theta); float32, in which they are used, has 1e-38 to 3e38. */
+/** Numbers of real models lie between 1e-12 (epsilons) and 1e9 (rope_theta); float32 has 1e-38 to 3e38. */
 const [MIN_NUMBER, MAX_NUMBER] = [1e-20, 1e12]
 
 export class Config {
@@ -27,7 +27,7 @@ export class Config {
     return new Config(this.where, { ...defaults, ...this.json })
   }
 
-  /** A positive integer. @throws UnsupportedModelError where it is missing without a default, not one, or above `max` */
+  /** A positive integer. @throws UnsupportedModelError where it is missing without a default, or above `max` */
   size(key: string, fallback?: number, max = MAX_SIZE): number {
     const value = this.json[key] ?? fallback
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max)
@@ -54,7 +54,7 @@ export class Config {
     return Array.from({ length: this.layerCount() }, (_, layer) => of(layer)).flat()
   }
 
-  /** What attention each layer has, as transformers 5 lists it; undefined where it is not, nor is `needed`. @throws UnsupportedModelError */
+  /** Each layer's attention, as transformers 5 lists it; or undefined. @throws UnsupportedModelError if `needed` */
   layerTypes<T extends string>(allowed: readonly T[], needed = false): readonly T[] | undefined {
     const list = this.json.layer_types ?? undefined
     const layers = this.layerCount()
@@ -65,7 +65,7 @@ export class Config {
     return list as readonly T[] | undefined
   }
 
-  /** The window of each layer that has one: as transformers 5 lists them, or by the rule of a family's older configs. */
+  /** Each layer's window: as transformers 5 lists windows, or by the rule of a family's older configs. */
   windows(older: (layer: number) => boolean): (layer: number) => number | undefined {
     const window = this.sizeOrNull('sliding_window')
     const types = this.layerTypes(['full_attention', 'sliding_attention'])
@@ -79,7 +79,8 @@ export class Config {
     const headSize = this.size('head_dim', Math.floor(hiddenSize / heads), MAX_HEAD_SIZE)
     if (headSize % 2 !== 0 || (this.json.head_dim == null && headSize * heads !== hiddenSize))
       throw new UnsupportedModelError(
-        `${this.where}: ${heads} heads over hidden size ${hiddenSize} give head size ${hiddenSize / heads}; it must be an even integer.`,
+        `${this.where}: ${heads} heads over hidden size ${hiddenSize} give head size ${hiddenSize / heads}; ` +
+          'it must be an even integer.',
       )
     if (heads % kvHeads !== 0)
       throw new UnsupportedModelError(`${this.where}: ${heads} query heads cannot share ${kvHeads} KV heads evenly.`)

@@ -1,8 +1,8 @@
-// Which rows of v_proj and which columns of o_proj belong together. Value row (g, j) of KV head g feeds channel j of each of its h / k
-// query heads; an FFN neuron is one row and one column, so its coupling is the identity.
+// Which rows of v_proj and which columns of o_proj belong together. Value row (g, j) of KV head g feeds channel j of
+// each of its h / k query heads; an FFN neuron is one row and one column, so its coupling is the identity.
 import { type AttentionHalf, groupSize, type HalfBlock, hiddenWidth } from './half-block.ts'
 
-/** The columns of the output layer that only go together: one for each neuron, for each value row those of its query heads. */
+/** Columns of the output layer that go together: one for a neuron; for a value row those of its query heads. */
 export function columnGroups(half: HalfBlock): number[][] {
   if (half.kind === 'ffn') return Array.from({ length: half.output.in }, (_, neuron) => [neuron])
   const { kvHeads, headSize } = half

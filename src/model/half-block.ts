@@ -1,5 +1,6 @@
-// Half of a decoder layer as data: `y = x + after(W_out · hidden(before(x)))`, each with all its own facts, so that one layer may differ from
-// another. Every forward pass, statistic, cut and export is a function of it; a family's data file fills it in.
+// Half of a decoder layer as data: `y = x + after(W_out · hidden(before(x)))`, each with all its own facts, so that one
+// layer may differ from another. Every forward pass, statistic, cut and export is a function of it; a family's data
+// file fills it in.
 
 export type Activation = 'silu' | 'relu' | 'gelu' | 'gelu_tanh'
 
@@ -16,8 +17,9 @@ export interface Norm {
 }
 
 /**
- * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers of a half-block that have one name are slices of one
- * stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and `gate_up_proj`), or `headwise`.
+ * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers of a half-block that have one
+ * name are slices of one stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and
+ * `gate_up_proj`), or `headwise`.
  */
 export interface Linear {
   readonly name: string
@@ -26,7 +28,7 @@ export interface Linear {
   readonly bias: boolean
 }
 
-/** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2), as in Hugging Face. */
+/** Rotary embedding: angle of pair i at position p is `p · inverseFrequencies[i]`. Pairs are (i, i + e/2). */
 export interface Rope {
   /** Base of the frequencies before any scaling: θ^(−2i/r) of the r channels that are turned. */
   readonly theta: number
@@ -35,15 +37,15 @@ export interface Rope {
   readonly long?: { readonly from: number; readonly inverseFrequencies: Float64Array }
   /** What cosines and sines are multiplied by (LongRoPE, YaRN). @default 1 */
   readonly factor?: number
-  /** Frequencies and factor are YaRN's, of a model of `from` positions before it was stretched; `usual` in what the config may say besides. */
+  /** YaRN, from a context of `from` positions. `usual`: the config's other YaRN fields have their defaults. */
   readonly yarn?: { readonly from: number; readonly factor: number; readonly usual: boolean }
   /** The channels of a head in the order in which they are such pairs. @default as they are stored */
   readonly order?: readonly number[] // [e]
 }
 
 /**
- * Where a norm is: of the stream, before the input layers; of each query and key head, before it is turned; of the update, before it is added
- * (Gemma 2); of the sum `x + update` (opt-350m), where the stream has no other way around.
+ * Where a norm is: of the stream, before the input layers; of each query and key head, before it is turned; of the
+ * update, before it is added (Gemma 2); of the sum `x + update` (opt-350m), where the stream has no other way around.
  */
 export type NormRole = 'before' | 'query' | 'key' | 'after' | 'afterSum'
 
@@ -58,7 +60,7 @@ interface Half {
   readonly coupled: readonly number[]
   /** What the update is multiplied by before it is added (Granite). @default 1 */
   readonly updateScale?: number
-  /** The FFN of the layer reads what its attention read: y = x + attention(x) + ffn(x) (GPT-NeoX). @default what attention gives */
+  /** FFN and attention read the same: y = x + attention(x) + ffn(x) (GPT-NeoX). @default the FFN reads the sum */
   readonly parallel?: boolean
 }
 
@@ -92,7 +94,7 @@ export interface FfnHalf extends Half {
   readonly experts?: Experts
 }
 
-/** The gates of a token are the softmax of what the router gives; it goes to the experts with the largest, whose outputs count times them. */
+/** A token's gates are the softmax of the router; experts with the largest gates run, weighed by them. */
 export interface Experts {
   /** [experts, d] */
   readonly router: Linear
@@ -247,6 +249,6 @@ export const normsOf = ({ norms }: HalfBlock): Norm[] => Object.values(norms)
 /** What graphs get as inputs, or do not depend on. */
 const NOT_OF_GRAPHS = /^(layer|name|out|in|values|experts|theta|inverseFrequencies|long|factor|yarn)$/
 
-/** Names all facts that the graphs of a half-block depend on, but for its widths: those with the same key can share sessions. */
+/** A key of all facts that a half-block's graphs depend on, except widths: equal keys can share sessions. */
 export const graphKey = (half: HalfBlock): string =>
   JSON.stringify([hiddenSize(half), half], (fact, value) => (NOT_OF_GRAPHS.test(fact) ? undefined : value))

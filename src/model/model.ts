@@ -83,7 +83,8 @@ export function describeModel(checkpoint: Checkpoint): Model {
   const foreign = [...tensors.tensors.keys()].find(tensor => tensor.startsWith(prefix) && !shapes.has(tensor))
   if (foreign)
     throw new UnsupportedModelError(
-      `${name}: ${foreign} is no part of a ${architecture.modelType} layer as config.json describes it. Is model_type right?`,
+      `${name}: ${foreign} is no part of a ${architecture.modelType} layer as config.json describes it. ` +
+        'Is model_type right?',
     )
   checkRecipe(architecture, checkpoint)
   return { checkpoint, architecture }
@@ -91,7 +92,7 @@ export function describeModel(checkpoint: Checkpoint): Model {
 
 const read = (modelType: string, fields: Config): Architecture => ({ ...FAMILIES[modelType](fields), modelType })
 
-/** What `config.json` says. @param tensors for the message that refuses a model; no more is known of it then @throws UnsupportedModelError */
+/** What `config.json` says. @param tensors for the message of a refusal @throws UnsupportedModelError */
 export function architectureOf(
   name: string,
   config: Checkpoint['config'],
@@ -110,7 +111,8 @@ export function architectureOf(
   }
   if (config.quantization_config)
     throw new UnsupportedModelError(
-      `${name}: config.json has a quantization_config; quantised folders cannot be pruned. Fetch the model that was not quantised, or a .gguf.`,
+      `${name}: config.json has a quantization_config; quantised folders cannot be pruned. ` +
+        'Fetch the model that was not quantised, or a .gguf.',
     )
   const architecture = read(family, fields)
   return isCompact ? compact(architecture, fields) : architecture
@@ -129,7 +131,7 @@ export function unusedTensors({ architecture, checkpoint }: Model): string[] {
 export const readWeights = async (model: Model, tensor: string): Promise<Float32Array<ArrayBuffer>> =>
   (await fetchWeights(model, tensor))()
 
-/** Reads one tensor as it is stored, where it is dense; what comes of it gives the values as float32, and throws as `readWeights`. */
+/** Reads a tensor as stored, where it is dense. The result gives float32 values, and throws as `readWeights`. */
 export async function fetchWeights(model: Model, tensor: string): Promise<() => Float32Array<ArrayBuffer>> {
   const { tensors } = model.checkpoint
   const { dtype } = tensors.tensors.get(tensor)!

@@ -1,4 +1,5 @@
-// Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its message.
+// Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its
+// message.
 
 import { orError, UnsupportedModelError } from '../base/errors.ts'
 import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'
@@ -13,7 +14,7 @@ type Json = Config['json']
 const OTHER_FIELDS =
   /^(_.*|architectures|auto_map|model_type|.*dtype|.*_version|use_cache|initializer_range|pretraining_tp|.*_token_id|.*dropout)$/
 
-/** A sentence, or nothing where no family reads the config or shares a tensor. @param read by the family of that name */
+/** A sentence; nothing where no family reads the config or shares a tensor. @param read by the family of a name */
 export function nearestFamily(
   families: readonly string[],
   read: (family: string, config: Config) => Architecture,
@@ -25,9 +26,10 @@ export function nearestFamily(
   return nearestOf(families.flatMap(of), source)
 }
 
-/** None where the family cannot read the config, even without the fields whose values it refuses, or has more layers than there are tensors. */
+/** None where the family cannot read the config, even without refused fields, or has more layers than tensors. */
 function candidates(name: string, read: (json: Json) => Architecture, given: Json, most: number): Candidate[] {
-  const shown = (value: unknown) => describeValue(Array.isArray(value) ? [...new Set(value)] : value) // of lists of all layers
+  // Lists have an entry a layer.
+  const shown = (value: unknown) => describeValue(Array.isArray(value) ? [...new Set(value)] : value)
   const text = (json: Json) => orError(() => JSON.stringify(read(json)))
   for (let json = given; ; ) {
     const a = orError(() => read(json))

@@ -1,4 +1,5 @@
-// Inverse frequencies of the rotary embedding: plain, linear scaling, Llama 3's, YaRN and LongRoPE; of whole heads, or of their first channels.
+// Inverse frequencies of the rotary embedding: plain, linear scaling, Llama 3's, YaRN and LongRoPE; of whole heads, or
+// of their first channels.
 // Source: transformers `modeling_rope_utils.py`, `_compute_linear_scaling_rope_parameters` and those of the others.
 import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue } from '../formats/json.ts'
@@ -7,7 +8,7 @@ import type { Rope } from './half-block.ts'
 
 type Scaled = Pick<Rope, 'inverseFrequencies' | 'long' | 'factor' | 'yarn'>
 
-/** The part of a head that is turned where the config does not say (default all, whatever it says), and whether pairs are neighbours. */
+/** The part of a head that rotates where the config does not say (default all), and whether pairs are neighbours. */
 export type RopeTurns = { readonly part?: number; readonly neighbours?: boolean }
 
 /** @param headSize e @throws UnsupportedModelError for a kind of scaling that is not listed above */
@@ -27,7 +28,7 @@ export function readRope(config: Config, headSize: number, { part, neighbours = 
   return { theta, ...scaling(fields, plain, turned / 2), order }
 }
 
-/** The channels of a head so that pairs are (i, i + e/2): those that are turned, neighbours or the two halves, then those of the rest. */
+/** A head's channels in an order where pairs are (i, i + e/2): rotated channels, then the others. */
 function pairOrder(headSize: number, turned: number, neighbours: boolean): number[] {
   const pairs = Array.from({ length: headSize / 2 }, (_, i) => {
     if (i >= turned / 2) return [i + turned / 2, i + headSize / 2]
@@ -38,7 +39,8 @@ function pairOrder(headSize: number, turned: number, neighbours: boolean): numbe
 
 function scaling(fields: Config, plain: Float64Array, pairs: number): Scaled {
   const { rope_type, type: older, short_factor } = fields.json
-  const type = short_factor ? 'longrope' : (rope_type ?? older ?? 'default') // which Phi-3 called "su" and "yarn" at first
+  // Phi-3 first called longrope "su" and "yarn".
+  const type = short_factor ? 'longrope' : (rope_type ?? older ?? 'default')
   switch (type) {
     case 'default':
     case 'dynamic': // differs beyond `max_position_embeddings`, where there is no room
@@ -55,7 +57,8 @@ function scaling(fields: Config, plain: Float64Array, pairs: number): Scaled {
       return longRope(fields, plain, pairs)
     default:
       throw new UnsupportedModelError(
-        `${fields.where}: rope type ${describeValue(type)} is not supported; default, linear, dynamic, llama3, yarn and longrope are.`,
+        `${fields.where}: rope type ${describeValue(type)} is not supported; ` +
+          'default, linear, dynamic, llama3, yarn and longrope are.',
       )
   }
 }
@@ -94,7 +97,7 @@ function stretched(fields: Config) {
   return { from, factor: fields.number('factor', positions / from) }
 }
 
-/** Between the pairs that turn `beta_fast` and `beta_slow` times over the original context, from plain to linear scaling. */
+/** From plain to linear scaling, between the pairs that turn `beta_fast` and `beta_slow` times in the old context. */
 function yarn(fields: Config, plain: Float64Array, pairs: number): Scaled {
   const { from, factor } = stretched(fields)
   const theta = fields.number('rope_theta', 10_000)

@@ -1,6 +1,6 @@
 // Names, types, choices and ranges of options, checked by the specification when a verb is called: JavaScript and casts
 // let through what TypeScript refuses. What depends on a model or on other options is checked where options are
-// resolved. Used by node.ts and web.ts.
+// resolved.
 import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import { describeValue } from '../formats/json.ts'

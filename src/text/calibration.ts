@@ -110,8 +110,8 @@ export async function* calibration(
 const START = 32
 
 /**
- * How each text begins that the model writes beside others, in turns: as its own, as one of these windows, and of a chat model where a user's
- * message begins ("Magpie", arXiv 2406.08464).
+ * How each text begins that the model writes beside others, in turns: as its own, as one of these windows, and of a
+ * chat model where a user's message begins ("Magpie", arXiv 2406.08464).
  */
 function startsOf({ checkpoint }: Model, tokenizer: TextTokenizer, count: number, windows: readonly Int32Array[]) {
   const message = messageStart(checkpoint, tokenizer)
@@ -139,5 +139,6 @@ function shortText(
 ) {
   if (used === wanted && held === heldOut) return undefined
   const measured = held < heldOut ? `, and ${held} of ${heldOut} are left to measure on` : ''
-  return `${name}: the text has ${available} windows of ${seqLen} tokens, ${wanted} to calibrate on are wanted${measured}. Give more text, or a smaller --seq-len.`
+  const there = `${name}: the text has ${available} windows of ${seqLen} tokens`
+  return `${there}, ${wanted} to calibrate on are wanted${measured}. Give more text, or a smaller --seq-len.`
 }

@@ -1,5 +1,6 @@
-// Chats: messages → the text that a model goes on with, by the template beside its tokenizer. As `apply_chat_template` of transformers 5.24
-// (utils/chat_template_utils.py, tokenization_utils_base.py): the same variables, and no tokens around what the template gives.
+// Chats: messages → the text that a model goes on with, by the template beside its tokenizer. As `apply_chat_template`
+// of transformers 5.24 (utils/chat_template_utils.py, tokenization_utils_base.py): the same variables, and no tokens
+// around what the template gives.
 import { Template } from '@huggingface/jinja'
 import { UnsupportedModelError, UsageError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -19,10 +20,10 @@ type Source = Pick<Checkpoint, 'name' | 'sideFiles' | 'tokenizerConfig' | 'withi
 
 /** The longest have some 30,000. */
 const MAX_TEMPLATE_CHARACTERS = 2 ** 18
-/** Milliseconds are usual. A stranger wrote the template: in more than this `range` of a billion takes more than V8 has. */
+/** Milliseconds are usual. A stranger wrote the template: `range` of a billion takes more than V8 has. */
 const SECONDS = 1
 
-/** The text of a prompt and its ids. @throws UsageError for a chat with a model that has no template; UnsupportedModelError where it fails */
+/** A prompt's text and ids. @throws UsageError for a chat without a template; UnsupportedModelError where it fails */
 export function encodePrompt(checkpoint: Source, tokenizer: TextTokenizer, prompt: Prompt) {
   if (typeof prompt === 'string') return { text: prompt, ids: [...tokenizer.encode(prompt)] }
   const text = applyChatTemplate(checkpoint, prompt)
@@ -31,7 +32,7 @@ export function encodePrompt(checkpoint: Source, tokenizer: TextTokenizer, promp
 
 const MESSAGE = 'fasp-message'
 
-/** Ids of a chat up to where the user's first message begins. Undefined where the model has no template, or one that fails. */
+/** Ids of a chat before the user's first message. Undefined without a template, or where the template fails. */
 export function messageStart(checkpoint: Source, tokenizer: TextTokenizer): Int32Array | undefined {
   if (chatTemplate(checkpoint) === undefined) return undefined
   try {
@@ -61,7 +62,8 @@ export function applyChatTemplate(checkpoint: Source, messages: readonly ChatMes
   const template = chatTemplate(checkpoint)
   if (template === undefined)
     throw new UsageError(
-      `${name}: it has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), so it was not trained for chats. Give it a text to go on with instead.`,
+      `${name}: it has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), ` +
+        'so it was not trained for chats. Give it a text to go on with instead.',
     )
   const fails = (problem: string, cause?: unknown) =>
     new UnsupportedModelError(`${name}: its chat template fails (${problem}). Give it a text to go on with instead.`, {

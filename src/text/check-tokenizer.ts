@@ -1,20 +1,21 @@
-// Before the tokenizer library builds anything: tokenizer.json comes from strangers. Types of all that the library reads, sizes of what it
-// makes trees of, and how much longer a text may become on its way: harmless steps in a row, such as `Replace a → aa`, grow exponentially.
-// How long it takes is bounded by the caller. Source of the names: the Rust tokenizers, whose `serde` types these are.
+// Before the tokenizer library builds anything: tokenizer.json comes from strangers. Types of all that the library
+// reads, sizes of what it makes trees of, and how much longer a text may become on its way: harmless steps in a row,
+// such as `Replace a → aa`, grow exponentially. How long it takes is bounded by the caller. Source of the names: the
+// Rust tokenizers, whose `serde` types these are.
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
 import { isByteLevel } from './tokenizer-json.ts'
 
 /** What the steps of one part may together make of one character. SentencePiece models and BERT have 2 to 4. */
 const MAX_GROWTH = 64
-/** A search tree has an object of up to 220 bytes for each character. Llama 3 has 6,000 characters in added tokens, XLM-R 2 million in all. */
+/** A search tree takes up to 220 bytes a character. Added tokens of Llama 3 have 6,000, XLM-R's 2 million. */
 const MAX_TREE_CHARACTERS = 2 ** 21
 /** Suffixes and prefixes of words are put to each of them. Usual are `</w>` and `##`. */
 const MAX_AFFIX = 256
 /** Ids are int32. */
 const MAX_ID = 2 ** 31 - 1
 /**
- * Bytes that UTF-8 spells lines of text with, of all scripts and emoji. SmolLM2's vocabulary has no others: it lacks control characters, and
- * the first bytes of planes 4 to 11, where no character is.
+ * Bytes that UTF-8 spells lines of text with, of all scripts and emoji. SmolLM2's vocabulary has no others: it lacks
+ * control characters, and the first bytes of planes 4 to 11, where no character is.
  */
 const TEXT_BYTES = [0x0a, ...range(0x20, 0x7e), ...range(0x80, 0xbf), ...range(0xc2, 0xf0)]
 
@@ -118,7 +119,7 @@ function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i)
 }
 
-/** Where no token is for the unknown, BPE leaves out what it cannot spell, and says nothing. @param vocabulary without added tokens */
+/** Without an unknown token BPE silently drops what it cannot spell. @param vocabulary without added tokens */
 function checkBytes(json: JsonObject, vocabulary: ReadonlySet<string>): void {
   const model = json.model as JsonObject
   if (model.type !== 'BPE' || model.unk_token != null) return
@@ -128,7 +129,8 @@ function checkBytes(json: JsonObject, vocabulary: ReadonlySet<string>): void {
   const lacking = TEXT_BYTES.filter(byte => !vocabulary.has(spelled[byte]))
   if (lacking.length > 0)
     throw new Error(
-      `model.vocab lacks ${lacking.length} of the bytes that texts are spelled with, as ${quote(spelled[lacking[0]])} for 0x${hex(lacking[0])}, and there is no unk_token`,
+      `model.vocab lacks ${lacking.length} of the bytes that texts are spelled with, as ` +
+        `${quote(spelled[lacking[0]])} for 0x${hex(lacking[0])}, and there is no unk_token`,
     )
 }
 

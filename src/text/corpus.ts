@@ -1,5 +1,5 @@
-// Whether two texts look like parts of one corpus, by their file names: wikitext2-valid.txt and wikitext2-test.txt. A model calibrated
-// on one part does better on the others than elsewhere, so a perplexity measured there flatters it.
+// Whether two texts look like parts of one corpus, by their file names: wikitext2-valid.txt and wikitext2-test.txt. A
+// model calibrated on one part does better on the others than elsewhere, so a perplexity measured there flatters it.
 import { baseName } from '../base/display.ts'
 
 const EXTENSIONS = /(\.(txt|jsonl|json|parquet|gz))+$/
@@ -19,7 +19,7 @@ const corpusOf = (path: string): string =>
 export const sameCorpus = (one: string, other: string): boolean =>
   baseName(one) === baseName(other) || (corpusOf(one) !== '' && corpusOf(one) === corpusOf(other))
 
-/** The first text of the same corpus as `text` among those that a `fasp.json` (src/result/result.ts, `Recipe`) names, as far as it names any. */
+/** The first text of the same corpus as `text` among the calibration texts that a `fasp.json` names. */
 export function calibratedOn(recipe: Readonly<Record<string, unknown>> | undefined, text: string): string | undefined {
   const { texts } = (recipe?.calibration ?? {}) as { texts?: unknown }
   const names = Array.isArray(texts) ? texts.map(t => t?.name).filter(name => typeof name === 'string') : []

@@ -1,20 +1,23 @@
 // Makes `@huggingface/tokenizers` give the ids that the Rust tokenizers give, and give them fast on texts of megabytes.
-// Both work on `tokenizer.json` as data, before the library sees it, and both are exact:
-// - Corrections. JavaScript's \s and \d are not the classes that Rust uses (White_Space and N): the pre-tokenizers that the library
+// Both work on `tokenizer.json` as data, before the library sees it, and both are exact: - Corrections. JavaScript's \s
+// and \d are not the classes that Rust uses (White_Space and N): the pre-tokenizers that the library
 //   builds on them are replaced by `Split` with the pattern spelled out, which the library translates exactly.
 //   Metaspace with `split` cuts before every replacement character; the library ignores that.
 //   A `$` in what `Replace` puts in is a `$`; JavaScript would put in parts of the text.
-// - Cuts. Where no match of the pre-tokenizer can reach from a visible character to a space after it, the text can be cut there; where
-//   no merge can join two characters, what BPE makes of the left side and of the right side is independent, so it can be cut there too.
+// - Cuts. Where no match of the pre-tokenizer can reach from a visible character to a space after it, the text can be
+// cut there; where
+//   no merge can join two characters, what BPE makes of the left side and of the right side is independent, so it can
+//   be cut there too.
 
 type Json = Readonly<Record<string, unknown>>
 
 /** The pattern of GPT-2, with which `ByteLevel` splits. */
 const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 const LLAMA3 = (numbers: string) =>
-  String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|${numbers}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+  String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|${numbers}|` +
+  String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
-/** Patterns that match everything, in which a space can only begin a match or follow white space, and which look ahead from white space only. */
+/** Patterns that match everything. A space begins a match or follows white space; only white space looks ahead. */
 const SPACE_BEGINS_A_MATCH: ReadonlySet<unknown> = new Set([
   GPT2,
   LLAMA3(String.raw`\p{N}{1,3}`), // Llama 3
@@ -61,7 +64,7 @@ export const literalContents = (part: unknown): unknown =>
     value?.type === 'Replace' ? { ...value, content: value.content.replaceAll('$', '$$$$') } : value,
   )
 
-/** Whether a text may be cut before a space that follows a visible character: the ids of the pieces, joined, are those of the text. */
+/** Whether a text may be cut before a space after a visible character without a change of its ids. */
 export function cutsBeforeSpace(tokenizer: Json): boolean {
   const added = (tokenizer.added_tokens ?? []) as Json[]
   // An added token is looked for in the whole text: it must not reach over a cut, nor strip what is beyond it.

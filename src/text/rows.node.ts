@@ -1,4 +1,5 @@
-// Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a .parquet, each also as .gz.
+// Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a
+// .parquet, each also as .gz.
 import { constants } from 'node:buffer'
 import type { FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
@@ -24,7 +25,7 @@ export const MAX_TEXT_BYTES = constants.MAX_STRING_LENGTH
 /** A .gz grows up to a thousandfold; a parquet file is held in memory, and one ArrayBuffer takes about this much. */
 const MAX_INFLATED_BYTES = 2 ** 32
 
-/** Metadata take some 100 bytes for each column of a row group; a table of all rows of a group is made before any is read; pages have 1 MB. */
+/** Metadata take some 100 bytes a column of a row group. All rows of a group become a table; pages have 1 MB. */
 const [MAX_METADATA_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES] = [2 ** 26, 2 ** 22, 2 ** 26]
 /** Values of a page, for which room is made before any is read: of a column without lists no more than rows. */
 const MAX_PAGE_VALUES = MAX_GROUP_ROWS
@@ -57,7 +58,8 @@ const openText = (path: string, allowed: string) =>
 
 export const tooLarge = (path: string, bytes: number): TextError =>
   new TextError(
-    `${path}: at least ${bytes} bytes of text, more than the ${MAX_TEXT_BYTES} that fit one string; give a part of the file: calibration needs a few million tokens at most`,
+    `${path}: at least ${bytes} bytes of text, more than the ${MAX_TEXT_BYTES} that fit one string; ` +
+      'give a part of the file: calibration needs a few million tokens at most',
   )
 
 /** Inflates a .gz to memory and stops where it passes `limit`. */
@@ -94,7 +96,7 @@ function decodeUtf8(path: string, bytes: Uint8Array): string {
   }
 }
 
-/** Offset of the first byte that a lenient decoder replaces. The mark U+FFFD itself may stand in the text, as EF BF BD. */
+/** Offset of the first byte that a lenient decoder replaces. U+FFFD itself may be in the text, as EF BF BD. */
 function firstInvalidByte(bytes: Uint8Array): number {
   const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
   let offset = 0
@@ -150,7 +152,8 @@ export async function* parquetRows(
     const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
-      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they fail, the process ends.
+      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they
+      // fail, the process ends.
       const found = group.columns.map(({ meta_data }) => meta_data?.path_in_schema.join('.'))
       if (found.join('\n') !== stored) throw new Error('a row group has other columns than the schema')
       const rowEnd = rowStart + Number(group.num_rows)
@@ -169,7 +172,7 @@ export async function* parquetRows(
   }
 }
 
-/** The metadata at the end, before which stands their length; hyparquet makes room for as many elements as a list claims. */
+/** The metadata at the end, after which stands its length. hyparquet allocates as many elements as a list claims. */
 async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
   const end = file.byteLength - FOOTER_BYTES
   const length = end < 0 ? 0 : new DataView(await file.slice(end)).getUint32(0, true)
@@ -200,7 +203,7 @@ async function checkPages(file: AsyncBuffer, column: ColumnMetaData): Promise<vo
   }
 }
 
-/** Fields of the header of a page: values of a data page, of one of version 2, and of a dictionary; bytes that follow it. */
+/** Fields of a page header: values of a data page, of a data page of version 2, of a dictionary; bytes after it. */
 const [VALUES, COMPRESSED_BYTES] = [['5.1', '8.1', '7.1'], '3']
 
 /** @param claims becomes the integers in it @throws RangeError */
@@ -215,7 +218,7 @@ async function headerLength(file: AsyncBuffer, at: number, end: number, claims: 
   }
 }
 
-/** They make no room for more than a page has. Loaded when they are needed: V8 takes 10 GB of address space for their WebAssembly. */
+/** Decompressors with room for one page, loaded when needed: V8 gives their WebAssembly 10 GB of addresses. */
 async function boundedCompressors(): Promise<Compressors> {
   const { compressors } = await import('hyparquet-compressors')
   const bounded = Object.entries(compressors).map(([codec, decompress]) => [
@@ -245,7 +248,8 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
 function onDisk(path: string, file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
-    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to the last one's end.
+    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to
+    // the last one's end.
     async slice(start, end = byteLength) {
       const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
       const bytes = new Uint8Array(Math.max(0, Math.min(end, byteLength) - from))

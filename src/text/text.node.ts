@@ -1,5 +1,6 @@
-// Calibration and evaluation, before the tokenizer: a file → one string. What the names of data sets stand for is in src/hub/texts.node.ts.
-// Documents of a .jsonl or .parquet file are joined with a blank line, as the GPTQ protocol joins the rows of WikiText-2 (arXiv 2210.17323).
+// Calibration and evaluation, before the tokenizer: a file → one string. What the names of data sets stand for is in
+// src/hub/texts.node.ts. Documents of a .jsonl or .parquet file are joined with a blank line, as the GPTQ protocol
+// joins the rows of WikiText-2 (arXiv 2210.17323).
 import { TextError } from '../base/errors.ts'
 import { type NamedText, OWN_TEXT, type Reading, type TextFile } from './calibration.ts'
 import { fileKind, jsonLines, MAX_TEXT_BYTES, parquetRows, readUtf8, tooLarge } from './rows.node.ts'
@@ -9,7 +10,8 @@ const FIELD = 'text'
 /** Between two documents. */
 const SEPARATOR = '\n\n'
 export const ALLOWED =
-  '.txt (UTF-8), .jsonl or .json (an object with "text" on each line) or .parquet (column "text", or the only one of strings), each also as .gz'
+  '.txt (UTF-8), .jsonl or .json (an object with "text" on each line) or .parquet ' +
+  '(column "text", or the only one of strings), each also as .gz'
 
 export const namedText = (file: TextFile): NamedText =>
   file.own ? OWN_TEXT : { ...file, text: () => readText(file.path, file) }
@@ -70,6 +72,7 @@ function textColumn(path: string, columns: readonly string[], strings: readonly 
   if (columns.includes(FIELD)) return FIELD
   if (strings.length === 1) return strings[0]
   throw new TextError(
-    `${path}: no column "${FIELD}", only ${columns.join(', ')}; rename the column that holds the text. Chats must be written as text first`,
+    `${path}: no column "${FIELD}", only ${columns.join(', ')}; rename the column that holds the text. ` +
+      'Chats must be written as text first',
   )
 }

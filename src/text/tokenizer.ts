@@ -1,5 +1,6 @@
 // Calibration and evaluation: one string → token ids, as AutoTokenizer of transformers gives them.
-// `@huggingface/tokenizers` does the work; `pretokenizer.ts` makes it exact and lets long texts be cut where that changes no id.
+// `@huggingface/tokenizers` does the work; `pretokenizer.ts` makes it exact and lets long texts be cut where that
+// changes no id.
 import { Tokenizer } from '@huggingface/tokenizers'
 import { FaspError, TextError, UnsupportedModelError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -21,7 +22,7 @@ export interface TextTokenizer {
    * @throws TextError for a word longer than any text has
    */
   encode(text: string, name?: string, options?: { readonly around?: boolean }): Int32Array
-  /** What `encode` gives, in steps that take part of a second each where the tokenizer allows: yields the characters that are done. */
+  /** `encode` in steps of part of a second, where the tokenizer allows. Yields the characters that are done. */
   encodeSteps(text: string, name?: string, options?: { readonly around?: boolean }): Generator<number, Int32Array>
   /** Text of `ids`. `skipSpecial` leaves special tokens out. @default skipSpecial true */
   decode(ids: ArrayLike<number>, options?: { skipSpecial?: boolean }): string
@@ -39,17 +40,20 @@ const MAX_CACHED_PIECES = 2 ** 17
 /** Longer pieces, such as text without spaces, hardly repeat. */
 const MAX_CACHED_LENGTH = 64
 
-/** What a tokenizer is tried on: what rules for splitting words treat differently, as digits, cases, apostrophes, spaces, lines, marks, scripts. */
+/** A text with what rules for splitting words treat differently: digits, cases, apostrophes, spaces, marks, scripts. */
 export const PROBE =
   "Once upon a time, in 1987, 12 or 3456789 people (the \"BIG-five\") didn't know; WE'LL see what they've got.\n\n" +
-  '  if (x[i] != 0) {\n\treturn f(x) / 1e-05; // naïve café — £5\n  }\r\n \n   3.14 33 333 3333 33333 camelCaseWords HTTPServer ' +
-  "I'm  two   spaces ...!!!??? ------ ==== _under_scores_ #tag @name a/b\\c, Привет мир 12 лет, 你好世界123, مرحبا, नमस्ते, 🚀🦙👍🏽 e\u0301\n"
+  '  if (x[i] != 0) {\n\treturn f(x) / 1e-05; // naïve café — £5\n  }\r\n \n   3.14 33 333 3333 33333 ' +
+  'camelCaseWords HTTPServer ' +
+  "I'm  two   spaces ...!!!??? ------ ==== _under_scores_ #tag @name a/b\\c, Привет мир 12 лет, 你好世界123, " +
+  'مرحبا, नमस्ते, 🚀🦙👍🏽 e\u0301\n'
 /** Long runs, which patterns that backtrack take exponentially long for. */
 const RUNS = ['a', 'A', '1', '=', ' ', '\n', '语'].map(character => character.repeat(64)).join('')
 
 /**
- * Seconds that end what takes for ever. Measured on two cores: 3 µs for each entry of the vocabulary and the merges; 1 µs for each character
- * of a text, up to 45 where its words are long or rare, and five times as much where other work keeps the cores busy.
+ * Seconds that end what takes for ever. Measured on two cores: 3 µs for each entry of the vocabulary and the merges; 1
+ * µs for each character of a text, up to 45 where its words are long or rare, and five times as much where other work
+ * keeps the cores busy.
  */
 const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
 
@@ -57,8 +61,9 @@ const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
 const STEP_CHARACTERS = 2 ** 18
 
 /**
- * The library merges a word in 7 to 45 µs and 800 bytes a character: one of this length in some seconds and 100 MB. No text has such a
- * word: in languages without spaces there is punctuation, and few pairs of rare characters ever join. Data may: DNA, blanks.
+ * The library merges a word in 7 to 45 µs and 800 bytes a character: one of this length in some seconds and 100 MB. No
+ * text has such a word: in languages without spaces there is punctuation, and few pairs of rare characters ever join.
+ * Data may: DNA, blanks.
  */
 const MAX_WORD = 2 ** 17
 
@@ -74,14 +79,15 @@ export function loadTokenizer(checkpoint: Source): TextTokenizer {
 }
 
 /**
- * Does work on a tokenizer, in bounded time where the checkpoint can bound it. What the work throws besides errors of ours is the fault of
- * the tokenizer.
+ * Does work on a tokenizer, in bounded time where the checkpoint can bound it. What the work throws besides errors of
+ * ours is the fault of the tokenizer.
  */
 function bounded<T>({ name, within }: Source, extra: number, work: () => T): T {
   const seconds = Math.ceil(ALLOWANCE.seconds + extra)
   const unusable = (problem: string, options?: ErrorOptions) =>
     new UnsupportedModelError(
-      `${name}: its tokenizer.json cannot be used (${problem}); export the tokenizer with a recent transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)`,
+      `${name}: its tokenizer.json cannot be used (${problem}); export the tokenizer with a recent transformers: ` +
+        'AutoTokenizer.from_pretrained(…).save_pretrained(…)',
       options,
     )
   try {
@@ -103,7 +109,8 @@ function build(json: Json, config: Json): Tokenizer {
     config,
   )
   const model = json.model as Json
-  // SentencePiece models have no pre-tokenizer that splits: BPE would work on the whole text as one word, ten times slower.
+  // SentencePiece models have no pre-tokenizer that splits: BPE would work on the whole text as one word, ten times
+  // slower.
   const oneWord = pre === null || (pre.type === 'Metaspace' && pre.split === false)
   const cuttable = model.type === 'BPE' && !model.ignore_merges && !model.end_of_word_suffix
   limitWords(tokenizer, cuttable ? (model.merges as string[]) : undefined, oneWord ? 0 : MAX_WORD)
@@ -121,8 +128,8 @@ interface Step {
 const steps = (step: Step): Step[] => step.tokenizers?.flatMap(steps) ?? [step]
 
 /**
- * Has words longer than `cutFrom` cut where no merge can join, and refuses those that remain longer than any text has: before they are
- * spelled in bytes, and before the model.
+ * Has words longer than `cutFrom` cut where no merge can join, and refuses those that remain longer than any text has:
+ * before they are spelled in bytes, and before the model.
  */
 function limitWords({ pre_tokenizer: pre, model }: Tokenizer, merges: string[] | undefined, cutFrom: number): void {
   for (const step of pre ? steps(pre as unknown as Step) : []) {
@@ -151,7 +158,9 @@ class LongWord extends Error {
   /** @param at characters before that part */
   in(name: string, at: number): TextError {
     return new TextError(
-      `${name}: from about character ${at + this.place} on, ${this.word.length} characters (${quote(this.word)}) are one word to the tokenizer; at most ${MAX_WORD} are allowed. Take such data out of the text, or break it into lines.`,
+      `${name}: from about character ${at + this.place} on, ${this.word.length} characters (${quote(this.word)}) are ` +
+        `one word to the tokenizer; at most ${MAX_WORD} are allowed. ` +
+        'Take such data out of the text, or break it into lines.',
     )
   }
 }

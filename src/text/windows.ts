@@ -1,6 +1,6 @@
-// Calibration and evaluation, first step: token ids → windows of equal length.
-// A text of K whole windows gives, for n of them, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance
-// involved. Evaluation takes the first windows, as the GPTQ protocol does (arXiv 2210.17323, its WikiText-2 perplexity).
+// Calibration and evaluation, first step: token ids → windows of equal length. A text of K whole windows gives, for n
+// of them, the windows number ⌊i·K/n⌋, i = 0 … n−1: spread over the whole text, no chance involved. Evaluation takes
+// the first windows, as the GPTQ protocol does (arXiv 2210.17323, its WikiText-2 perplexity).
 import { TextError, UnsupportedModelError, UsageError } from '../base/errors.ts'
 
 /** One text after the tokenizer. */
@@ -62,10 +62,12 @@ export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[]
 }
 
 /**
- * The windows to calibrate on: `count` of them in equal shares (the first texts take the remainder), from each text its windows
- * number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to another.
+ * The windows to calibrate on: `count` of them in equal shares (the first texts take the remainder), from each text its
+ * windows number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to
+ * another.
  * @param vocabularySize rows of the model's embedding; ids are checked against it
- * @param heldOut windows of each text to take besides, spread over those that are left; of a short text up to a quarter of all
+ * @param heldOut windows of each text to take besides, spread over those that are left; of a short text up to a quarter
+ * of all
  * @throws TextError for a text without one whole window
  * @throws UsageError for fewer windows than texts
  * @throws UnsupportedModelError for a token that the model does not have
@@ -82,7 +84,8 @@ export function calibrationWindows(
   if (texts.length === 0) throw new UsageError('no calibration text; give at least one file with --calibration')
   if (count < texts.length)
     throw new UsageError(
-      `${count} calibration windows cannot be divided among ${texts.length} texts; take at least one a text (--windows ${texts.length}) or fewer texts`,
+      `${count} calibration windows cannot be divided among ${texts.length} texts; ` +
+        `take at least one a text (--windows ${texts.length}) or fewer texts`,
     )
   const shares = equalShares(count, texts.length)
   return joinShares(
@@ -140,9 +143,11 @@ function takeWindows(
   const available = windowCount(ids.length, seqLen)
   if (available === 0)
     throw new TextError(
-      `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; give more text or a --seq-len of at most ${ids.length}`,
+      `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; ` +
+        `give more text or a --seq-len of at most ${ids.length}`,
     )
-  // Of a text that is too short a part stays to measure on: a result without its loss tells less than one with some windows fewer.
+  // Of a text that is too short a part stays to measure on: a result without its loss tells less than one with some
+  // windows fewer.
   const used = Math.min(wanted, available - Math.min(heldOut, Math.floor(available / MEASURED)))
   const taken = which === 'spread' ? spread(available, used) : Array.from({ length: used }, (_, i) => i)
   const isTaken = new Set(taken)
@@ -157,7 +162,8 @@ function checkVocabulary(name: string, window: Int32Array, vocabularySize: numbe
   for (const id of window)
     if (id < 0 || id >= vocabularySize)
       throw new UnsupportedModelError(
-        `${name}: the tokenizer gives token ${id}, but the model's vocabulary has ids 0 to ${vocabularySize - 1}; use the tokenizer that the model was trained with`,
+        `${name}: the tokenizer gives token ${id}, but the model's vocabulary has ids 0 to ${vocabularySize - 1}; ` +
+          'use the tokenizer that the model was trained with',
       )
 }
 

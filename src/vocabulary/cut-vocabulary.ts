@@ -1,6 +1,7 @@
-// A model with a smaller vocabulary: texts → their tokens → what these need (needs.ts) → the checkpoint with their rows alone (renumber.ts).
-// A text of kept tokens gets the ids that it had, renumbered, and the logits that it had for them: nothing that the layers see changes.
-// Other texts are spelled in more, smaller tokens, which the layers have seen less of in this place.
+// A model with a smaller vocabulary: texts → their tokens → what these need (needs.ts) → the checkpoint with their rows
+// alone (renumber.ts). A text of kept tokens gets the ids that it had, renumbered, and the logits that it had for them:
+// nothing that the layers see changes. Other texts are spelled in more, smaller tokens, which the layers have seen less
+// of in this place.
 
 import { count, percent, shortNames } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'
@@ -65,13 +66,16 @@ export async function* cutVocabularyEvents(
     if (of.after > of.before * (1 + TOLD_GROWTH))
       yield {
         type: 'notice',
-        message: `${name}: ${percent(of.after / of.before - 1)} more tokens with a vocabulary of ${count(kept.length)}; it is read more slowly, and perplexities a token are not comparable. Keep more tokens, or more text like it.`,
+        message:
+          `${name}: ${percent(of.after / of.before - 1)} more tokens with a vocabulary of ${count(kept.length)}; ` +
+          'it is read more slowly, and perplexities a token are not comparable. ' +
+          'Keep more tokens, or more text like it.',
       }
   const parameters = (tokens.before - tokens.after) * a.embeddingSize * (a.tied ? 1 : 2)
   return { ...cut, checkpoint: { ...cut.checkpoint, vocabulary: { tokens, parameters, texts } } }
 }
 
-/** Ids of what the chat template puts around a message, and of the probe that splitting rules are told apart by (write/gguf/tokenizer.ts). */
+/** Ids of what a chat template puts around messages, and of the probe for splitting rules (write/gguf/tokenizer.ts). */
 function usualIds(checkpoint: Checkpoint, tokenizer: TextTokenizer): number[] {
   const chat = chatTemplate(checkpoint) ? encodePrompt(checkpoint, tokenizer, [{ role: 'user', content: 'a' }]).ids : []
   return [...tokenizer.encode(PROBE), ...chat]
@@ -86,7 +90,8 @@ function choose(
   const kept = new Set(must.filter(id => id >= 0 && id < rows))
   if (kept.size > size)
     throw new UsageError(
-      `a vocabulary of ${size} tokens is too small: bytes, special and added tokens, and what a tokenizer is told by take ${kept.size}. Ask for more.`,
+      `a vocabulary of ${size} tokens is too small: bytes, special and added tokens, and what a tokenizer is told by ` +
+        `take ${kept.size}. Ask for more.`,
     )
   for (const [id] of [...counts].sort((x, y) => y[1] - x[1] || x[0] - y[0])) {
     const more = needs.of(id).filter(one => !kept.has(one) && one < rows)

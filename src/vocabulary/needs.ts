@@ -1,13 +1,14 @@
-// Of a vocabulary, what other tokens a token needs, and what spells texts that have no tokens. Second step of `cut-vocabulary.ts`.
-// BPE (arXiv 1508.07909): what it does inside a token's span is what it does with the token's text alone, since no merge crosses the span's
-// ends. A text whose tokens all stay with what their merges make on the way is therefore merged as before: each merge that was the first
-// of those possible still is. Unigram (arXiv 1804.10959): the best path stays the best among fewer.
+// Of a vocabulary, what other tokens a token needs, and what spells texts that have no tokens. Second step of
+// `cut-vocabulary.ts`. BPE (arXiv 1508.07909): what it does inside a token's span is what it does with the token's text
+// alone, since no merge crosses the span's ends. A text whose tokens all stay with what their merges make on the way is
+// therefore merged as before: each merge that was the first of those possible still is. Unigram (arXiv 1804.10959): the
+// best path stays the best among fewer.
 import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue, type JsonObject } from '../formats/json.ts'
 import { isByteToken, readMerges } from '../text/tokenizer-json.ts'
 
 export interface Needs {
-  /** What spells any text that could be spelled before: bytes, or else all single characters, and what stands for the unknown. */
+  /** Tokens that spell any text: bytes, or else all single characters, and the unknown token. */
   readonly always: readonly number[]
   /** A token and those that it needs. */
   of(id: number): readonly number[]
@@ -15,12 +16,13 @@ export interface Needs {
 
 const BYTES = 256
 
-/** @throws UnsupportedModelError for a tokenizer that is neither BPE nor Unigram, or has tokens of another form at ends of words */
+/** @throws UnsupportedModelError for a tokenizer that is neither BPE nor Unigram, or marks ends of words */
 export function needsOf(name: string, tokenizer: JsonObject): Needs {
   const model = tokenizer.model as JsonObject
   const refuse = (what: string) =>
     new UnsupportedModelError(
-      `${name}: its tokenizer ${what}, so its vocabulary cannot be cut; BPE and Unigram can. Leave the vocabulary as it is.`,
+      `${name}: its tokenizer ${what}, so its vocabulary cannot be cut; BPE and Unigram can. ` +
+        'Leave the vocabulary as it is.',
     )
   const isBpe = model.type === 'BPE'
   if (!isBpe && model.type !== 'Unigram') throw refuse(`is of type ${describeValue(model.type)}`)

@@ -1,6 +1,6 @@
-// Last step of `cut-vocabulary.ts`: a checkpoint with some tokens alone, in their order, wherever an id or a row of a token is. Rows stay as
-// they are stored, block-quantised ones too. Source of the fields: transformers, configuration_utils.py, generation/configuration_utils.py;
-// the Rust tokenizers, processors.
+// Last step of `cut-vocabulary.ts`: a checkpoint with some tokens alone, in their order, wherever an id or a row of a
+// token is. Rows stay as they are stored, block-quantised ones too. Source of the fields: transformers,
+// configuration_utils.py, generation/configuration_utils.py; the Rust tokenizers, processors.
 import { type Checkpoint, jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { gatherRows } from '../formats/rows.ts'
@@ -48,7 +48,8 @@ const readJson = ({ name, bytes }: SideFile) => parseJsonObject(bytes, name)
 export function renumber({ checkpoint, architecture: a }: Model, kept: Int32Array): Checkpoint {
   const places = new Map<number, number>()
   for (const [place, id] of kept.entries()) places.set(id, place)
-  const place: Place = id => places.get(id) ?? id // −1, as in LLaMA's pad_token_id, and others without a row stay nobody's
+  // Ids without a row stay: −1, as LLaMA's pad_token_id.
+  const place: Place = id => places.get(id) ?? id
   const tokenizer = renumberTokenizer(checkpoint.tokenizer, places, place)
   const decoder = Object.entries(decoderOf(checkpoint.tokenizerConfig)).filter(([id]) => places.has(Number(id)))
   const tokenizerConfig = {

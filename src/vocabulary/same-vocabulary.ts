@@ -1,5 +1,6 @@
-// The dense model over the tokens that a model with a cut vocabulary has kept: rows and ids of those alone, found by what tokens are called. Its
-// probabilities are the dense model's of these tokens, by their sum: log p_t = z_t − log Σ_{k kept} exp z_k.
+// The dense model over the tokens that a model with a cut vocabulary has kept: rows and ids of those alone, found by
+// what tokens are called. Its probabilities are the dense model's of these tokens, by their sum: log p_t = z_t − log
+// Σ_{k kept} exp z_k.
 import { count } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { describeModel, type Model } from '../model/model.ts'
@@ -15,7 +16,8 @@ export function withVocabularyOf(model: Model, cut: Model): Model {
 function keptIds(model: Model, cut: Model): Int32Array {
   const refused = (what: string) =>
     new UsageError(
-      `${cut.checkpoint.name} has a vocabulary of ${count(cut.architecture.vocabularySize)}, and ${what} in that of ${model.checkpoint.name}. Give the model that it was pruned from as --dense.`,
+      `${cut.checkpoint.name} has a vocabulary of ${count(cut.architecture.vocabularySize)}, and ${what} in that of ` +
+        `${model.checkpoint.name}. Give the model that it was pruned from as --dense.`,
     )
   const before = new Map(tokensOf(model).map(([token, id]) => [token, id]))
   const after = new Map(tokensOf(cut).map(([token, id]) => [id, token]))

@@ -1,5 +1,5 @@
-// EXAONE 4: LLaMA with norms after each branch alone, and of each query and key head; where layers have windows, the others do not turn. Source:
-// transformers `models/exaone4/modeling_exaone4.py` and `configuration_exaone4.py`.
+// EXAONE 4: LLaMA with norms after each branch alone, and of each query and key head; where layers have windows, the
+// others do not turn. Source: transformers `models/exaone4/modeling_exaone4.py` and `configuration_exaone4.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readRope } from '../rope.ts'

@@ -1,6 +1,6 @@
-// Gemma 3, text: a norm of each query and key head, norms before and after each branch that multiply by 1 + γ, embeddings times √d, and of
-// six layers five that see a window, with a rope of their own. Source: transformers `models/gemma3/modeling_gemma3.py` and
-// `configuration_gemma3.py` (fields of its versions 4 and 5).
+// Gemma 3, text: a norm of each query and key head, norms before and after each branch that multiply by 1 + γ,
+// embeddings times √d, and of six layers five that see a window, with a rope of their own. Source: transformers
+// `models/gemma3/modeling_gemma3.py` and `configuration_gemma3.py` (fields of its versions 4 and 5).
 import { ACTIVATIONS } from '../activations.ts'
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'

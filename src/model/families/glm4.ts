@@ -1,5 +1,5 @@
-// GLM-4: LLaMA with norms after each branch, too, gate and up in one tensor, and half of each head turned, neighbours with each other. Source:
-// transformers `models/glm4/modeling_glm4.py` and `configuration_glm4.py`.
+// GLM-4: LLaMA with norms after each branch, too, gate and up in one tensor, and half of each head turned, neighbours
+// with each other. Source: transformers `models/glm4/modeling_glm4.py` and `configuration_glm4.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'

@@ -1,6 +1,6 @@
-// Mistral: LLaMA whose tokens see the last `sliding_window` ones. Ministral 3: stretched by YaRN, and at position p, beyond the original context of C,
-// queries are multiplied by 1 + β ln(1 + ⌊p / C⌋). Source: transformers `models/mistral/modeling_mistral.py` and
-// `models/ministral3/modeling_ministral3.py`.
+// Mistral: LLaMA whose tokens see the last `sliding_window` ones. Ministral 3: stretched by YaRN, and at position p,
+// beyond the original context of C, queries are multiplied by 1 + β ln(1 + ⌊p / C⌋). Source: transformers
+// `models/mistral/modeling_mistral.py` and `models/ministral3/modeling_ministral3.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { type LlamaFacts, llamaLike } from './llama.ts'

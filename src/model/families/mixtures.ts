@@ -1,6 +1,7 @@
-// Families whose layers have a mixture of experts in the place of the FFN. Source: transformers `modeling_….py` and `configuration_….py` of
-// `models/mixtral`, `qwen3_moe` and `olmoe`; tensors as `save_pretrained` of versions 4 and 5 writes them.
-import { MAX_EXPERTS } from '../../checkpoint/gguf-architectures.ts'
+// Families whose layers have a mixture of experts in the place of the FFN. Source: transformers `modeling_….py` and
+// `configuration_….py` of `models/mixtral`, `qwen3_moe` and `olmoe`; tensors as `save_pretrained` of versions 4 and 5
+// writes them.
+import { MAX_EXPERTS } from '../../checkpoint/checkpoint.ts'
 import type { Family } from '../architecture.ts'
 import { Config } from '../config.ts'
 import { attentionBiases, HEAD_NORMS, LLAMA_NORMS, type LlamaFacts, llamaLike } from './llama.ts'

@@ -1,5 +1,6 @@
-// OLMo 2: LLaMA with norms after each branch alone, and of queries and keys one over all heads. OLMo 3: of four layers three see a window, whose
-// positions are never scaled. Source: transformers `models/olmo2/modeling_olmo2.py` and `models/olmo3/modeling_olmo3.py`.
+// OLMo 2: LLaMA with norms after each branch alone, and of queries and keys one over all heads. OLMo 3: of four layers
+// three see a window, whose positions are never scaled. Source: transformers `models/olmo2/modeling_olmo2.py` and
+// `models/olmo3/modeling_olmo3.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'

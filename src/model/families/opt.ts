@@ -1,5 +1,5 @@
-// OPT: LayerNorm, learned positions offset by 2, plain FFN, biases everywhere; opt-350m normalises after the sum and has
-// narrower embeddings. Source: transformers `models/opt/modeling_opt.py`.
+// OPT: LayerNorm, learned positions offset by 2, plain FFN, biases everywhere; opt-350m normalises after the sum and
+// has narrower embeddings. Source: transformers `models/opt/modeling_opt.py`.
 import { ACTIVATIONS } from '../activations.ts'
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'

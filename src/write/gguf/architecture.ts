@@ -1,5 +1,6 @@
-// Which graph of llama.cpp runs a model, and what that depends on. Used by `gguf.ts` and `gguf-types.ts`.
-import { type GgufArchitecture, type GgufGraph, GRAPHS, gemma3ScoreSize } from '../../checkpoint/gguf-architectures.ts'
+// Which graph of llama.cpp runs a model, and what that depends on.
+import type { GgufArchitecture } from '../../checkpoint/checkpoint.ts'
+import { type GgufGraph, GRAPHS, gemma3ScoreSize } from '../../checkpoint/gguf-architectures.ts'
 import { storedName } from '../../checkpoint/gguf-names.ts'
 import { type Architecture, attentionHalves, ffnHalves, layersOf, tensorShapes } from '../../model/architecture.ts'
 import { type AttentionHalf, linearsOf } from '../../model/half-block.ts'
