@@ -1,5 +1,4 @@
-// What the long-running functions tell while they work. They never print; the command line turns these into lines and
-// bars.
+// What long-running functions tell while they work. They never print; the command line shows events.
 
 export type Phase =
   | 'download'

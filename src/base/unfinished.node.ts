@@ -1,6 +1,5 @@
-// What a run must not leave behind: paths that are there only while it runs. A program that ends the process by force
-// (cli/cli.ts) listens to the channel and removes them; whoever makes them removes them otherwise. Their names say
-// whose they are, so that what a process left that was killed is found by the next.
+// Paths that a run must not leave behind. A program that ends the process by force (cli/cli.ts) listens to the channel
+// and removes them. Names say whose the paths are, so that the next process finds what a killed one left.
 import { createHash, randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
@@ -15,10 +14,7 @@ export const LEFTOVERS = 'fasp:leftovers'
 
 export interface Unfinished {
   readonly path: string
-  /**
-   * Something to remove with all that is in it; a folder to remove if it is empty; what the same command goes on from;
-   * what this run has done, which it goes on from with `--resume`; nothing any more.
-   */
+  /** To remove with all in it; to remove if empty; a state for the same command; a state for `--resume`; to keep. */
   readonly state: 'temporary' | 'parent' | 'resumable' | 'saved' | 'kept'
 }
 

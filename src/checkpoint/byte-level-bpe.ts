@@ -1,5 +1,4 @@
-// `tokenizer.json` from `vocab.json` and `merges.txt`, for checkpoints older than it: OPT and GPT-2 on the Hub have
-// only these.
+// `tokenizer.json` from `vocab.json` and `merges.txt`, which is all that OPT and GPT-2 have on the Hub.
 // Source: transformers, convert_slow_tokenizer.py, GPT2Converter.
 import { FormatError } from '../base/errors.ts'
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'

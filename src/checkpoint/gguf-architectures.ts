@@ -1,8 +1,5 @@
-// What the graphs of llama.cpp that run a dense decoder of LLaMA's kind take, by `general.architecture`: read by
-// `gguf.ts`, and by the writer.
-// Source: llama.cpp, src/models/llama.cpp, deci.cpp, qwen2.cpp, qwen3.cpp, smollm3.cpp, gemma3.cpp, exaone4.cpp,
-// olmo2.cpp, phi3.cpp, granite.cpp, mistral3.cpp, glm4.cpp, qwen3moe.cpp, olmoe.cpp and gptneox.cpp;
-// src/llama-model.cpp (`llama_model_rope_type`).
+// What llama.cpp's graphs of dense decoders of LLaMA's kind take, by `general.architecture`. Source: llama.cpp,
+// src/models/*.cpp by these names, and src/llama-model.cpp (`llama_model_rope_type`).
 import type { GgufArchitecture } from './checkpoint.ts'
 import {
   AFTER_LAYER,

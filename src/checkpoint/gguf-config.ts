@@ -1,6 +1,5 @@
-// config.json of the model that a GGUF file was made from. Which family it is the architecture says,
-// and of `llama` and `deci` the biases: of q, k and v alone in Qwen2, of all or none in LLaMA, which Mistral without
-// its window is, too. An FFN width for each layer (`deci`) makes it a compact checkpoint (`model/compact.ts`).
+// config.json of the model that a GGUF file was made from. Biases tell Qwen2 (q, k, v) from LLaMA
+// (all or none) where the architecture does not. FFN widths by layer (`deci`) make a compact checkpoint (compact.ts).
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import type { GgufArchitecture } from './checkpoint.ts'
 import { type GgufGraph, GRAPHS, gemma3ScoreSize } from './gguf-architectures.ts'

@@ -1,5 +1,4 @@
-// Typed access to the metadata of a GGUF file: a key is there and of the type asked for, or the error says which and
-// where.
+// Typed access to the metadata of a GGUF file; errors name the key and the file.
 import { FormatError } from '../base/errors.ts'
 import type { Gguf, GgufValue } from '../formats/gguf-contents.ts'
 import { describeValue } from '../formats/json.ts'

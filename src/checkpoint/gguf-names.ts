@@ -1,7 +1,6 @@
-// Tensors of a GGUF file and of the Hugging Face checkpoint that it stands for: names, and the order of the rows of Q
-// and K. Where llama.cpp turns pairs of neighbours and transformers the two halves of a head, its converter permutes
-// these rows: row (head, i, half) in the file is row (head, half, i) of the Hugging Face tensor. Of GPT-NeoX row (q k
-// or v, head, i) is (head, q k or v, i).
+// Tensor names of a GGUF file and of its Hugging Face checkpoint, and the order of the rows of Q and K. llama.cpp
+// rotates pairs of neighbours and transformers the halves of a head, so row (head, i, half) of the file is row
+// (head, half, i) of the tensor; for GPT-NeoX row (q k or v, head, i) is row (head, q k or v, i).
 // Source: llama.cpp, gguf-py/gguf/tensor_mapping.py, conversion/llama.py (`permute`) and gptneox.py.
 
 /** Name in the file, and in transformers after the name of the layer. */

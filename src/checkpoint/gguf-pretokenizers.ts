@@ -1,6 +1,5 @@
 // Pre-tokenizers of byte-level BPE vocabularies in GGUF files, by `tokenizer.ggml.pre`, as tokenizer.json spells them.
-// Source: llama.cpp, src/llama-vocab.cpp (names, regular expressions, which of them add a
-// BOS and skip merges for whole words), and the tokenizer.json of the models that the names stand for.
+// Source: llama.cpp, src/llama-vocab.cpp, and the tokenizer.json of the models that the names stand for.
 
 export interface PreTokenizer {
   readonly normalizer: object | null
@@ -38,8 +37,7 @@ const plain = (preTokenizer: object): PreTokenizer => ({
 })
 
 const gpt2 = plain(byteLevel(true))
-// The models' own tokenizer.json has Digits(individual_digits) for the split; that means \p{N} in the Rust library and
-// ASCII in the JavaScript one, so we write the regular expression, which means the same everywhere.
+// Digits(individual_digits) means \p{N} in Rust and ASCII in JavaScript: this pattern means the same in both.
 const digitsApart = plain(sequence(split('\\p{N}'), byteLevel(true)))
 const llama3 = {
   ...plain(sequence(split(tiktokenWords('\\p{N}{1,3}')), byteLevel(false))),
@@ -67,8 +65,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ['gpt-2', gpt2],
   ['exaone4', gpt2],
   ['olmo', { ...gpt2, normalizer: { type: 'NFC' } }], // of GPT-NeoX
-  // As SmolLM's own tokenizer and llama.cpp have it. transformers' GGUF reader (5.24) takes plain GPT-2, which differs
-  // in white space before a digit: one token in 10^5.
+  // As SmolLM and llama.cpp; transformers' GGUF reader (5.24) takes plain GPT-2: one token in 10^5 differs.
   ['smollm', digitsApart],
   ['starcoder', digitsApart],
   ['refact', digitsApart],

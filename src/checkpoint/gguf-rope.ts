@@ -1,9 +1,7 @@
-// Rope scaling of a GGUF file as config.json spells it. Linear scaling and YaRN stand in the
-// metadata. LongRoPE's divisors are two tensors, `rope_factors_short.weight` and `rope_factors_long.weight`. Llama 3
-// scaling has been turned into divisors of the frequencies, tensor `rope_freqs.weight`; its parameters are recovered by
-// computing the divisors again (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`):
-//   wavelength w = 2π·θ^(2i/e); w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w −
-//   low)/(high − low)
+// Rope scaling of a GGUF file as config.json spells it. Metadata hold linear scaling and YaRN, two tensors LongRoPE's
+// divisors. Llama 3's scaling is a tensor of divisors, `rope_freqs.weight`; its parameters are those that give the
+// same divisors (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`), with wavelength w = 2π·θ^(2i/e):
+//   w < C/high: 1; w > C/low: factor; between: 1 / ((1 − s)/factor + s), s = (C/w − low)/(high − low)
 import { UnsupportedModelError } from '../base/errors.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'

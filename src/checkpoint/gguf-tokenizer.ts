@@ -1,6 +1,6 @@
-// tokenizer.json and tokenizer_config.json from the metadata of a GGUF file. Two kinds, by
-// `tokenizer.ggml.model`: `gpt2`, byte-level BPE with merges; `llama`, SentencePiece BPE, whose scores give the merges
-// as in transformers (`generate_merges`): every split of a piece into two pieces, best score of the whole first.
+// tokenizer.json and tokenizer_config.json from the metadata of a GGUF file, by `tokenizer.ggml.model`: `gpt2` is
+// byte-level BPE with merges; `llama` is SentencePiece BPE, whose merges follow from the scores as in transformers
+// (`generate_merges`): every split of a piece into two pieces, best score of the whole first.
 // Source: ggml/docs/gguf.md, llama.cpp src/llama-vocab.cpp (defaults), and the tokenizer.json of Llama 2 and of GPT-2.
 import { UnsupportedModelError } from '../base/errors.ts'
 import type { GgufMetadata } from './gguf-metadata.ts'
@@ -112,8 +112,7 @@ function readScores(metadata: GgufMetadata, { tokens, types }: Vocabulary): read
   const scores = metadata.need('tokenizer.ggml.scores', metadata.reals('tokenizer.ggml.scores'))
   if (scores.length !== tokens.length)
     throw metadata.error(`tokenizer.ggml.scores has ${scores.length} entries, tokenizer.ggml.tokens ${tokens.length}`)
-  // llama.cpp's converter from tokenizer.json writes one score for all; the order of the ids is then the order of the
-  // merges.
+  // llama.cpp's converter from tokenizer.json writes one score for all: ids are then in the order of the merges.
   const normal = scores.filter((_, id) => types[id] === NORMAL)
   return normal.every(score => score === normal[0]) ? tokens.map((_, id) => -id) : scores
 }

@@ -1,5 +1,4 @@
-// A GGUF file as the Hugging Face checkpoint that it was made from: config.json (gguf-config.ts), tensor names, row
-// order of Q and K, and what norms multiply by.
+// A GGUF file as the Hugging Face checkpoint that it was made from: config, tensor names, row orders, factors of norms.
 import { FormatError, orError, UnsupportedModelError } from '../base/errors.ts'
 import { pickRows } from '../engine/linalg/scatter.ts'
 import type { ByteSource } from '../formats/bytes.ts'
@@ -59,9 +58,7 @@ interface Mapped extends TensorInfo {
 
 /**
  * The checkpoint in a file, which is closed with it, or where this throws.
- * @throws FormatError where the file is damaged, or its metadata contradict themselves
- * @throws UnsupportedModelError for anything but a model of an architecture that `GRAPHS` has, another tokenizer or
- * rope scaling
+ * @throws FormatError for a damaged file @throws UnsupportedModelError for another architecture, tokenizer or rope
  */
 export async function openGgufSource(file: ByteSource): Promise<Checkpoint> {
   try {

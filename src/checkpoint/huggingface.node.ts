@@ -10,7 +10,7 @@ import { type CheckConfig, huggingFaceCheckpoint } from './huggingface.ts'
 import { within } from './time-limit.node.ts'
 import { openWeights } from './weights.ts'
 
-/** The folder of Gram matrices of a pruned model, a folder: loaders such as vLLM take any `*.safetensors` for weights. */
+/** The folder of Gram matrices in a pruned model's folder, where vLLM would take any `*.safetensors` for weights. */
 export const STATISTICS = 'statistics/'
 
 /** @throws FormatError as `huggingFaceCheckpoint` */

@@ -1,6 +1,5 @@
-// A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights. First stage of the pipeline,
-// called by the openers (huggingface.node.ts, open.web.ts). Layout: transformers, `save_pretrained`; `vocab.json` +
-// `merges.txt` alone as on facebook/opt-*.
+// A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights.
+// Layout: transformers, `save_pretrained`; `vocab.json` and `merges.txt` alone as on facebook/opt-*.
 import { FormatError } from '../base/errors.ts'
 import { readWhole } from '../formats/bytes.ts'
 import { type JsonObject, parseJsonObject } from '../formats/json.ts'
@@ -44,11 +43,7 @@ const GPT2_MODELS: readonly unknown[] = ['opt', 'gpt2']
 /** Refuses an unsupported model before its other files are read. @param config as parsed @param tensors say more */
 export type CheckConfig = (name: string, config: JsonObject, tensors?: TensorSource) => unknown
 
-/**
- * Opens a folder as `save_pretrained` writes it. Tensor names are those of the whole model (`model.…`,
- * `lm_head.weight`).
- * @throws FormatError where a file is missing or malformed; the message names it.
- */
+/** Opens a folder; tensors have the names of the whole model. @throws FormatError for a file that is missing or bad */
 export async function huggingFaceCheckpoint(folder: ModelFolder, checkConfig?: CheckConfig): Promise<Checkpoint> {
   const { name, files } = folder
   if (!files.has('config.json')) {

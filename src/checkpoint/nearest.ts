@@ -1,5 +1,4 @@
-// Of a model that is not supported: which of those that are is nearest by its tensors, and what differs. For the
-// messages that refuse it, of gguf.ts and model/model.ts.
+// The supported model that is nearest to an unsupported one by its tensors, and what differs, for messages of refusal.
 import { firstOf } from '../base/display.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 

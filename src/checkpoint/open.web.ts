@@ -5,10 +5,7 @@ import type { Checkpoint } from './checkpoint.ts'
 import { openGgufSource } from './gguf.ts'
 import { type CheckConfig, huggingFaceCheckpoint, USUAL_FILES } from './huggingface.ts'
 
-/**
- * A Hugging Face folder as its files (`<input webkitdirectory>` gives them), the `Blob` of a `.gguf` file, or the URL
- * of either; a text is a URL, too, relative to the page.
- */
+/** The files of a folder (`<input webkitdirectory>`), the `Blob` of a `.gguf` file, or the URL of either. */
 export type WebSource = Iterable<File> | Blob | URL | string
 
 export interface OpenSourceOptions extends FetchOptions {
@@ -31,8 +28,7 @@ const nameOf = (blob: Blob): string => (blob instanceof File ? blob.name : 'mode
 
 /** The files of a folder. Those of folders in it do not count. */
 async function openFiles(files: readonly File[], { checkConfig }: OpenSourceOptions): Promise<Checkpoint> {
-  // Browsers give the path from the folder that was picked, that one included; files that were picked one by one have
-  // none.
+  // Browsers give the path from the picked folder on, with its name; files that were picked one by one have no path.
   const paths = files.map(file => (file.webkitRelativePath || `/${file.name}`).split('/'))
   const name = paths[0]?.[0] || 'the model'
   const byName = new Map(files.map((file, i) => [paths[i].slice(1, 3).join('/').replace(/\/.*/, '/'), file]))

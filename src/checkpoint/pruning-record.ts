@@ -1,5 +1,4 @@
-// How a model of ours was pruned, as `fasp.json` beside its weights says, or the keys `fasp.…` of a GGUF file
-// (write/gguf/file.ts).
+// How a model was pruned: `fasp.json` beside its weights, or the keys `fasp.…` of a GGUF file.
 import { isJsonObject } from '../formats/json.ts'
 import type { Checkpoint } from './checkpoint.ts'
 

@@ -1,6 +1,5 @@
-// The experts of a mixture that lie in one tensor [experts, out, in], as the single ones that most folders have:
-// transformers 5 holds them so, and `save_pretrained(…, save_original_format=False)` writes them, gate before up, under
-// one name in all families.
+// Experts that lie in one tensor [experts, out, in], as transformers 5 holds them, seen as single tensors.
+// `save_pretrained(…, save_original_format=False)` writes them, gate before up, under one name in all families.
 // Source: transformers, conversion_mapping.py.
 import type { TensorInfo } from '../formats/tensors.ts'
 import { MAX_EXPERTS } from './checkpoint.ts'

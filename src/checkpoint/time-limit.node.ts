@@ -1,5 +1,4 @@
 // A time limit for synchronous work. V8's watchdog ends loops and regular expressions, too.
-// only between calls.
 import { createContext, Script } from 'node:vm'
 import type { Within } from './checkpoint.ts'
 

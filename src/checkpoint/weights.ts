@@ -26,8 +26,10 @@ const KINDS: readonly { name: string; ending: string; open: Open }[] = [
 export const WEIGHT_FILES = KINDS.flatMap(({ name }) => [name, `${name}.index.json`])
 
 /** Buffers that older versions saved with the weights: rotary tables, causal masks, fairseq's version number. */
-const BUFFERS =
-  /\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.attn\.masked_bias$|\.attention\.(masked_)?bias$|^(model\.)?decoder\.version$/
+const BUFFERS = new RegExp(
+  String.raw`\.rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.attn\.masked_bias$|` +
+    String.raw`\.attention\.(masked_)?bias$|^(model\.)?decoder\.version$`,
+)
 
 export interface Weights {
   readonly tensors: TensorSource
@@ -163,11 +165,7 @@ function locate(located: Map<string, Located>, part: Located, path: string): voi
   located.set(info.name, part)
 }
 
-/**
- * The name of a tensor in the whole model: checkpoints of a base model lack `model.`, those of facebook/opt-* among
- * them.
- * Source: transformers, `base_model_prefix`; vLLM, opt.py (`decoder.` to `model.decoder.`).
- */
+/** A tensor's name in the whole model: base models lack `model.` (transformers, `base_model_prefix`; vLLM, opt.py). */
 const tensorName = (stored: string): string =>
   /^(decoder|layers|embed_tokens|norm)\./.test(stored) ? `model.${stored}` : stored
 

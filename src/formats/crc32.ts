@@ -1,6 +1,5 @@
-// CRC-32 as zip archives have it, to tell whether a member is as it was written.
-// Source: PKWARE APPNOTE 6.3.10, 4.4.7; four bytes at once after Kounavis and Berry, "A Systematic Approach to Building
-// High Performance Software-based CRC Generators" (2005).
+// CRC-32 of zip archives. Source: PKWARE APPNOTE 6.3.10, 4.4.7; four bytes at once after Kounavis and Berry, "A
+// Systematic Approach to Building High Performance Software-based CRC Generators" (2005).
 
 const POLYNOMIAL = 0xedb88320 // bits reversed
 

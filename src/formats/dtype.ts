@@ -1,7 +1,5 @@
-// Element types: sizes, and conversion between stored bytes and float32.
-// Typed arrays have the byte order of the machine; every platform of Node and every browser is little-endian, as the
-// files are. Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1). NaNs keep their sign and the top of their
-// payload.
+// Element types: sizes, and conversion between stored bytes and float32. Machines of Node and of browsers are
+// little-endian, as the files are. Rounding is to nearest, ties to even (IEEE 754-2019, 4.3.1); NaNs keep their sign.
 import type { DType } from './tensors.ts'
 
 /** Types that weights are written in. */

@@ -1,5 +1,4 @@
 // A file on disk: a handle, a `ByteSource`, the whole, or a hash. Files that users name are opened here alone.
-// opened for reading.
 import { createHash, type Hash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants, type FileHandle, open, stat } from 'node:fs/promises'

@@ -1,6 +1,5 @@
-// The codes in the blocks of GGUF types, and their places there: quantisers put them, and so does GPTQ, which keeps the
-// scales of a block and chooses its codes anew (write/gguf/gptq.ts). `gguf-dequantize.ts` has the formulas. Source:
-// ggml/src/ggml-common.h.
+// The codes in the blocks of GGUF types, which quantisers and GPTQ (write/gguf/gptq.ts) set. `gguf-dequantize.ts` has
+// the formulas. Source: ggml/src/ggml-common.h.
 import type { QuantizedType } from './tensors.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -15,8 +14,8 @@ export interface BlockCodes {
   readonly least: number
   readonly greatest: number
   /**
-   * What the code of zero is, where a block is one scale d (float16, first in it) and codes q: d (q − zero). 'own':
-   * each block has its own, d q + m (m float16, after d). Undefined where blocks have several scales.
+   * The code of zero where a block has one scale d (float16, first): d (q − zero). 'own': d q + m (m float16, after d).
+   * Undefined where blocks have several scales.
    */
   readonly zero?: number | 'own'
   /** Puts the codes of one block into its bytes at `base`, which are zeros. */

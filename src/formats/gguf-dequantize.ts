@@ -2,11 +2,9 @@
 //   Q4_0, Q5_0, Q8_0: x = d·(q − 2^(bits−1));  Q4_1, Q5_1: x = d·q + m;  blocks of 32, d and m in float16
 //   Q2_K, Q4_K, Q5_K: x = d·s·q − dmin·t, s and t of 6 bits for every 32, in Q2_K of 4 for every 16
 //   Q3_K, Q6_K: x = d·s·(q − 2^(bits−1)), s of 6 and 8 bits for every 16;  those of K have blocks of 256
-//   IQ4_NL, IQ4_XS: x = d·v_q and x = d·s·v_q, where v are 16 fixed values; blocks of 32, and of 256 with s of 6 bits
-//   for every 32
-// Source: ggml/src/ggml-common.h (layouts) and gguf-py/gguf/quants.py 0.19.0 (the oracle of the test), bit for bit.
-// Products of a float16 and the small integers are exact in float64, so that the one rounding is the store into
-// float32.
+//   IQ4_NL, IQ4_XS: x = d·v_q, x = d·s·v_q, v one of 16 values; blocks of 32, of 256 with s of 6 bits for every 32
+// Source: ggml/src/ggml-common.h (layouts), gguf-py/gguf/quants.py 0.19.0, bit for bit: products of a float16 and small
+// integers are exact in float64, so the only rounding is the store into float32.
 import { toFloat32 } from './dtype.ts'
 import type { BlockType, QuantizedType } from './tensors.ts'
 

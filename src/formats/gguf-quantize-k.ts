@@ -1,10 +1,7 @@
-// The K-quants of GGUF: super-blocks of 256 values whose sub-blocks have scales that are themselves quantised. Called
-// by `gguf-quantize.ts`.
-//   Q4_K, Q5_K: 8 sub-blocks of 32, x ≈ scale·q − min; scale and min by weighted least squares over a few tries of the
-//   spread
+// The K-quants of GGUF: super-blocks of 256 values whose sub-blocks have quantised scales.
+//   Q4_K, Q5_K: 8 sub-blocks of 32, x ≈ scale·q − min; scale and min by weighted least squares, a few spreads tried
 //   Q6_K: 16 sub-blocks of 16, x ≈ scale·(q − 32); scale by least squares over 19 tries, weights x²
-// Source: ggml/src/ggml-quants.c, `make_qkx2_quants`, `make_qx_quants`, `quantize_row_q{4,5,6}_K_ref`; as there, all in
-// float32.
+// Source: ggml/src/ggml-quants.c, `make_qkx2_quants`, `make_qx_quants`, `quantize_row_q{4,5,6}_K_ref`, in float32.
 import { fromFloat32, toFloat32 } from './dtype.ts'
 import { BLOCK_CODES } from './gguf-codes.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'

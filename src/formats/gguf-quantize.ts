@@ -1,12 +1,9 @@
-// Float32 values to the block-quantised types of GGUF that we write, bit for bit as llama.cpp quantises without an
-// importance matrix.
-// Types with blocks of 32 are here, those with blocks of 256 in `gguf-quantize-k.ts`.
-//   Q8_0: d = max|x| / 127, q = x/d
-//   Q4_0, Q5_0: d = −x/8 or −x/16 of the largest |x|, q = x/d + 8 or 16;  Q4_1, Q5_1: d = (max − min)/15 or /31, q = (x
-//   − min)/d
-// Source: ggml/src/ggml-quants.c, `quantize_row_*_ref`. Every operation there is in float32 and in this order, hence
-// `fround` after each. The oracle of the test is ggml itself, built for x86-64 without fused multiply-add
-// (test/fixtures/gguf/make_quantized.py).
+// Float32 values to block-quantised types of GGUF, bit for bit as llama.cpp without an importance matrix. Types with
+// blocks of 32 are here, types with blocks of 256 in `gguf-quantize-k.ts`.
+//   Q8_0: d = max|x| / 127, q = x/d;  Q4_0, Q5_0: d = −x/8 or −x/16 of the largest |x|, q = x/d + 8 or 16
+//   Q4_1, Q5_1: d = (max − min)/15 or /31, q = (x − min)/d
+// Source: ggml/src/ggml-quants.c, `quantize_row_*_ref`: all in float32, hence `fround`. The oracle of the test
+// is ggml for x86-64 without fused multiply-add (test/fixtures/gguf/make_quantized.py).
 import { fromFloat32 } from './dtype.ts'
 import { BLOCK_CODES } from './gguf-codes.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'

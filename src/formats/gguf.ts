@@ -75,11 +75,7 @@ interface Placed extends TensorInfo {
   readonly byteLength: number
 }
 
-/**
- * Reads the header of a GGUF file, however large the file is, and leaves the tensors where they are.
- * @throws FormatError where the file is no GGUF, cut short, contradicts itself, or has a tensor of a type that we do
- * not read.
- */
+/** Reads a GGUF file's header, and leaves the tensors where they are. @throws FormatError for what is no sound GGUF */
 export async function openGguf(source: ByteSource): Promise<Gguf> {
   const cursor = new GgufCursor(source)
   const version = await readVersion(cursor)

@@ -1,5 +1,4 @@
-// A hash that browsers can make, too, which hash nothing but what is whole in memory: the SHA-256 of the SHA-256s of
-// parts of 16 MiB.
+// SHA-256 of the SHA-256s of parts of 16 MiB: browsers, which hash only what is whole in memory, can make it, too.
 import { concatBytes } from './bytes.ts'
 
 /** Of a part; what is hashed is a part of its own from each multiple of this on. */

@@ -1,8 +1,6 @@
-// The file of an ONNX model with weights: where each byte goes, known before any weight is read, so that weights are
-// written one by one. Within protobuf's limit they are inside the model, as `raw_data` of their TensorProto; beyond it
-// in files of external data beside it.
-// Source: onnx.proto3 (field numbers), onnx/docs/ExternalData.md (keys, alignment), protobuf.dev encoding
-// (length-delimited fields).
+// Where each byte of an ONNX model with weights goes, so that weights are written one by one: inside the model
+// (`raw_data`) within protobuf's limit, else in files of external data. Source: onnx.proto3 (field numbers),
+// onnx/docs/ExternalData.md (keys, alignment), protobuf.dev encoding (length-delimited fields).
 import { create, toBinary } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import {
@@ -37,10 +35,7 @@ export interface OnnxLayout {
   readonly parts: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
 }
 
-/**
- * Plans the files of a model. Where its weights pass `fileBytes` they are in `<file>_data`, `<file>_data_1`, …, as
- * transformers.js names them, each within `fileBytes` or of one tensor.
- */
+/** Plans the files of a model. Weights beyond `fileBytes` are in `<file>_data`, `<file>_data_1`, …, each within it. */
 export function layoutOnnx(graph: Graph, file: string, fileBytes = FILE_BYTES): OnnxLayout {
   const sized = [...graph.initializers].map(init => ({
     init,
@@ -58,8 +53,7 @@ interface Sized {
 function inlineLayout(graph: Graph, sized: readonly Sized[], file: string): OnnxLayout {
   const model = graph.proto()
   const nodes = toBinary(GraphProtoSchema, model.graph!)
-  // Fields of a message may come in any order: the initializers follow all other fields of the graph, their bytes all
-  // else in them.
+  // Fields of a message come in any order: initializers follow the graph's other fields, and their bytes come last.
   const heads = sized.map(({ init, byteLength }) => {
     const fields = toBinary(TensorProtoSchema, tensor(init))
     const data = lengthPrefix(TensorProtoSchema.field.rawData.number, byteLength)

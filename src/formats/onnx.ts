@@ -1,7 +1,5 @@
-// Builds ONNX models node by node. The protobuf schemas come from `onnx-buf`; this file adds value names and
-// attributes. Weights are declared here and written by `onnx-file.ts`; the graphs of our own engine take theirs as
-// inputs.
-// Source: onnx.proto3 (ONNX 1.20), operator sets `ai.onnx` and `com.microsoft`.
+// Builds ONNX models node by node over the protobuf schemas of `onnx-buf`. `onnx-file.ts` writes weights; graphs of our
+// own engine take weights as inputs. Source: onnx.proto3 (ONNX 1.20), operator sets `ai.onnx` and `com.microsoft`.
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type AttributeProto,

@@ -47,11 +47,7 @@ const REFUSED: ReadonlyMap<number, string> = new Map([
   [0x95, 'FRAME'],
 ])
 
-/**
- * The value that `bytes` pickles.
- * @throws FormatError for an opcode or a global off the list, a pickle cut short or in disorder, or one beyond the
- * limits above.
- */
+/** The value that `bytes` pickles. @throws FormatError for an unknown opcode or global, a bad pickle, or a large one */
 export function unpickle(bytes: Uint8Array, file: string, handlers: PickleHandlers): PickleValue {
   return new Machine(bytes, file, handlers).run()
 }

@@ -1,7 +1,6 @@
 // Safetensors: the reader with every check of the reference implementation, and the layout of a file for the writer.
 // File: u64 header length, JSON header {name: {dtype, shape, data_offsets: [begin, end]}}, data; all little-endian.
-// Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs (MAX_HEADER_SIZE, prepare, read_metadata,
-// validate).
+// Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs.
 import { FormatError, OutputError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
@@ -163,11 +162,10 @@ export interface SafetensorsLayout {
 }
 
 /**
- * Lays out a file, so that it can be created first and its tensors written in any order.
+ * Lays out a file, so that its tensors can be written in any order.
  * @param metadata strings for `__metadata__`; transformers 4.45 loads no file without `format`
  * @default metadata {"format": "pt"}
- * @throws OutputError for two tensors of one name, a name that the format reserves, or a header beyond the format's
- * limit
+ * @throws OutputError for a name that is reserved or given twice, or a header beyond the format's limit
  */
 export function layoutSafetensors(
   infos: Iterable<DenseTensorInfo>,

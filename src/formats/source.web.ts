@@ -31,11 +31,7 @@ const MISSING: readonly number[] = [401, 403, 404, 410]
 /** Name of a URL in messages and results: a signature in its query is nobody's business. */
 export const urlName = ({ origin, pathname }: URL): string => `${origin}${pathname}`
 
-/**
- * The file at a URL; undefined where the server gives none.
- * @throws FormatError where the server cannot be reached, or sends a large file whole only; the reason of an aborted
- * signal
- */
+/** The file at a URL, if any. @throws FormatError for no answer, or a large file without ranges; the signal's reason */
 export async function openUrl(
   url: URL,
   { fetch = globalThis.fetch, signal }: FetchOptions,

@@ -54,10 +54,8 @@ class View extends Made {
 }
 
 /**
- * Reads the pickled dict; tensors are read when asked for. A dict of tensors may sit alone under one key ('state_dict',
- * 'model'). Closing the result closes `source`.
- * @throws FormatError where the archive or the pickle is malformed, refers to anything but tensors, or contradicts the
- * file.
+ * Reads the pickled dict of tensors, which may be under one key ('state_dict', 'model'). Closing it closes `source`.
+ * @throws FormatError for an archive or pickle that is malformed, contradicts itself, or has more than tensors.
  */
 export async function openTorch(source: ByteSource): Promise<TensorSource> {
   await refuseOtherKinds(source)
@@ -164,13 +162,11 @@ class Rebuild implements PickleHandlers {
         `has a tensor without storage, offset, and size and stride of at most ${MAX_RANK} dimensions`,
       )
     }
-    // The last element lies at offset + Σ (size − 1) · stride. Products beyond 2^53 are inexact, but far beyond every
-    // storage.
+    // The last element is at offset + Σ (size − 1) · stride. Beyond 2^53 that is inexact, but far beyond any storage.
     const last = shape.reduce((sum, n, i) => sum + (n - 1) * strides[i], offset)
     const count = elements(shape)
     const inside = count === 0 ? offset <= storage.length : last < storage.length
-    // A view with stride 0 has more elements than its storage; no checkpoint needs one, and a file of a few bytes could
-    // claim terabytes.
+    // A view with stride 0 has more elements than its storage: a small file could claim terabytes.
     if (!inside || !Number.isSafeInteger(count) || count > storage.length) {
       const view = `offset ${offset}, shape [${shape}], strides [${strides}]`
       throw new FormatError(

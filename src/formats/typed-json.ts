@@ -1,5 +1,4 @@
-// JSON with what it lacks: typed arrays, numbers that are none or negative zero, and undefined. Where the bytes of
-// arrays go is the caller's.
+// JSON with typed arrays, numbers that are NaN, infinite or −0, and undefined. The caller places the arrays' bytes.
 
 const ARRAYS = { Int32Array, Float32Array, Float64Array, Uint8Array, Int8Array } as const
 type TypedConstructor = (typeof ARRAYS)[keyof typeof ARRAYS]

@@ -1,5 +1,4 @@
-// Zip archives as PyTorch writes them: members that are not compressed, zip64, data aligned by an extra field that only
-// the local header has.
+// Zip archives as PyTorch writes them: stored members, zip64, data aligned by an extra field of the local header.
 // Source: PKWARE APPNOTE 6.3.10, sections 4.3 (layout) and 4.5.3 (zip64); PyTorch caffe2/serialize/inline_container.h.
 import { FormatError } from '../base/errors.ts'
 import { type ByteSource, readBytes } from './bytes.ts'

@@ -1,6 +1,5 @@
-// What the stages need to know of a model, read from `config.json`: a list of half-blocks, and what is before and after
-// it. One data file per `model_type` fills this in (families/); nothing else in the code asks which family a model
-// belongs to.
+// A model as the stages see it, read from `config.json`: half-blocks, and what is before and after them. A data file
+// for each `model_type` (families/) fills it in; nothing else asks for the family.
 import type { GgufArchitecture } from '../checkpoint/checkpoint.ts'
 import {
   type AttentionHalf,

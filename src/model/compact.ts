@@ -1,10 +1,8 @@
-// The compact layout: a `model_type` of its own, `fasp_llama` and the like, with the config of the stock model and one
-// more field, `layer_widths`, a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is
-// not stored.
+// The compact layout: a `model_type` of its own, such as `fasp_llama`, with the stock config and one more field,
+// `layer_widths`: a list of `{ "ffn": neurons, "values": [channels of each KV head] }`. What was removed is not stored.
 //   v_proj [Σ values, d]: the rows of KV head 0, then those of head 1, …
-//   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then those of head
-//   1, …
-// transformers loads it with code of ours, which `auto_map` names and src/write/huggingface/python holds.
+//   o_proj [d, Σ values · h / k]: the columns of query head 0, as many as its KV head has channels, then of head 1, …
+// transformers loads it with code that `auto_map` names (src/write/huggingface/python).
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { type Architecture, attentionHalves, layersOf, withLayerWidths } from './architecture.ts'
 import type { Config } from './config.ts'

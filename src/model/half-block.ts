@@ -1,6 +1,5 @@
-// Half of a decoder layer as data: `y = x + after(W_out · hidden(before(x)))`, each with all its own facts, so that one
-// layer may differ from another. Every forward pass, statistic, cut and export is a function of it; a family's data
-// file fills it in.
+// Half of a decoder layer as data: `y = x + after(W_out · hidden(before(x)))`. Layers may differ. A family's data file
+// fills it in; every forward pass, statistic, cut and export is a function of it.
 
 export type Activation = 'silu' | 'relu' | 'gelu' | 'gelu_tanh'
 
@@ -17,9 +16,8 @@ export interface Norm {
 }
 
 /**
- * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers of a half-block that have one
- * name are slices of one stored tensor, whose rows are theirs in the order of the list (Phi-3's `qkv_proj` and
- * `gate_up_proj`), or `headwise`.
+ * A linear layer by the name before `.weight` and `.bias`; `W` is [out, in]. Input layers with one name are slices of
+ * one stored tensor (Phi-3's `qkv_proj` and `gate_up_proj`), row after row in the order of the list, or `headwise`.
  */
 export interface Linear {
   readonly name: string

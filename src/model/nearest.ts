@@ -1,5 +1,4 @@
-// Of an unknown `model_type`: which family is nearest by its tensors, and what differs. Called by `model.ts` for its
-// message.
+// The family that is nearest to an unknown `model_type` by its tensors, and what differs, for the message.
 
 import { orError, UnsupportedModelError } from '../base/errors.ts'
 import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'
@@ -11,8 +10,10 @@ import { Config } from './config.ts'
 type Json = Config['json']
 
 /** They say nothing of what a model computes. */
-const OTHER_FIELDS =
-  /^(_.*|architectures|auto_map|model_type|.*dtype|.*_version|use_cache|initializer_range|pretraining_tp|.*_token_id|.*dropout)$/
+const OTHER_FIELDS = new RegExp(
+  '^(_.*|architectures|auto_map|model_type|.*dtype|.*_version|use_cache|initializer_range|pretraining_tp|' +
+    '.*_token_id|.*dropout)$',
+)
 
 /** A sentence; nothing where no family reads the config or shares a tensor. @param read by the family of a name */
 export function nearestFamily(

@@ -1,5 +1,4 @@
-// `fasp.json`, which we write beside the weights, says which neurons and value rows of the source are left: it must be
-// about these weights. A folder whose files come from two runs would otherwise be reported and converted wrongly.
+// `fasp.json` beside the weights says which rows of the source are left; here it is checked to be about these weights.
 
 import { FormatError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

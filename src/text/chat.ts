@@ -1,6 +1,5 @@
-// Chats: messages → the text that a model goes on with, by the template beside its tokenizer. As `apply_chat_template`
-// of transformers 5.24 (utils/chat_template_utils.py, tokenization_utils_base.py): the same variables, and no tokens
-// around what the template gives.
+// Chats: messages → text by the template beside the tokenizer, as `apply_chat_template` of transformers 5.24 gives it
+// (utils/chat_template_utils.py, tokenization_utils_base.py), without tokens around it.
 import { Template } from '@huggingface/jinja'
 import { UnsupportedModelError, UsageError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

@@ -1,7 +1,6 @@
-// Before the tokenizer library builds anything: tokenizer.json comes from strangers. Types of all that the library
-// reads, sizes of what it makes trees of, and how much longer a text may become on its way: harmless steps in a row,
-// such as `Replace a → aa`, grow exponentially. How long it takes is bounded by the caller. Source of the names: the
-// Rust tokenizers, whose `serde` types these are.
+// Checks tokenizer.json, which comes from strangers, before the tokenizer library builds anything: types, sizes of what
+// becomes trees, and growth of a text: harmless steps in a row, such as `Replace a → aa`, grow exponentially. The
+// caller bounds the time. Source of the names: the Rust tokenizers, whose `serde` types these are.
 import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
 import { isByteLevel } from './tokenizer-json.ts'
 
@@ -13,10 +12,7 @@ const MAX_TREE_CHARACTERS = 2 ** 21
 const MAX_AFFIX = 256
 /** Ids are int32. */
 const MAX_ID = 2 ** 31 - 1
-/**
- * Bytes that UTF-8 spells lines of text with, of all scripts and emoji. SmolLM2's vocabulary has no others: it lacks
- * control characters, and the first bytes of planes 4 to 11, where no character is.
- */
+/** Bytes of UTF-8 text. SmolLM2 has tokens for these alone: no control characters, nor planes 4 to 11. */
 const TEXT_BYTES = [0x0a, ...range(0x20, 0x7e), ...range(0x80, 0xbf), ...range(0xc2, 0xf0)]
 
 const PARTS = {

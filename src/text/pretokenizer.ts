@@ -1,13 +1,10 @@
-// Makes `@huggingface/tokenizers` give the ids that the Rust tokenizers give, and give them fast on texts of megabytes.
-// Both work on `tokenizer.json` as data, before the library sees it, and both are exact: - Corrections. JavaScript's \s
-// and \d are not the classes that Rust uses (White_Space and N): the pre-tokenizers that the library
-//   builds on them are replaced by `Split` with the pattern spelled out, which the library translates exactly.
-//   Metaspace with `split` cuts before every replacement character; the library ignores that.
-//   A `$` in what `Replace` puts in is a `$`; JavaScript would put in parts of the text.
-// - Cuts. Where no match of the pre-tokenizer can reach from a visible character to a space after it, the text can be
-// cut there; where
-//   no merge can join two characters, what BPE makes of the left side and of the right side is independent, so it can
-//   be cut there too.
+// Makes `@huggingface/tokenizers` give the ids of the Rust tokenizers, fast on texts of megabytes. Both changes work on
+// `tokenizer.json` as data, and are exact:
+// - Corrections. \s and \d of JavaScript are not Rust's classes: pre-tokenizers that the library builds on them become
+//   `Split` with the pattern spelled out. Metaspace with `split` cuts before every replacement character, which the
+//   library ignores. A `$` in what `Replace` puts in is a `$`.
+// - Cuts. Where no match of the pre-tokenizer reaches from a visible character to a space after it, the text is cut;
+//   where no merge can join two characters, BPE treats both sides alone, and a word can be cut.
 
 type Json = Readonly<Record<string, unknown>>
 

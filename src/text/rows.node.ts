@@ -1,5 +1,4 @@
-// Files of text and of records, before anything is made of them: a .txt, the objects of a .jsonl, the rows of a
-// .parquet, each also as .gz.
+// Files of text and of records: a .txt, the objects of a .jsonl, the rows of a .parquet, each also as .gz.
 import { constants } from 'node:buffer'
 import type { FileHandle } from 'node:fs/promises'
 import { extname } from 'node:path'
@@ -152,8 +151,7 @@ export async function* parquetRows(
     const stored = leaves(schema).join('\n')
     let rowStart = 0
     for (const group of metadata.row_groups) {
-      // Where one is not in the schema or there twice, hyparquet forgets others that it has begun to read: if they
-      // fail, the process ends.
+      // A column that is missing or there twice makes hyparquet forget other reads: where these fail, the process ends.
       const found = group.columns.map(({ meta_data }) => meta_data?.path_in_schema.join('.'))
       if (found.join('\n') !== stored) throw new Error('a row group has other columns than the schema')
       const rowEnd = rowStart + Number(group.num_rows)
@@ -248,8 +246,7 @@ const memory = (bytes: Uint8Array): AsyncBuffer => ({
 function onDisk(path: string, file: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
-    // As ArrayBuffer's, which cuts any range to what there is: hyparquet asks for all from the first column's start to
-    // the last one's end.
+    // As ArrayBuffer's, which cuts ranges to what there is: hyparquet asks from the first column to the last.
     async slice(start, end = byteLength) {
       const from = start < 0 ? Math.max(0, byteLength + start) : Math.min(start, byteLength)
       const bytes = new Uint8Array(Math.max(0, Math.min(end, byteLength) - from))

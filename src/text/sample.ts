@@ -1,6 +1,5 @@
-// Calibration text where the user has none, or beside texts: the model writes it, token by token at temperature 1, so
-// that its activations are typical of what it says itself. Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free
-// calibration.
+// Calibration text that the model writes at temperature 1, so that activations are typical of what it says itself.
+// Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
 
 import type { Progress } from '../base/events.ts'
 import { randomNumbers } from '../base/random.ts'

@@ -1,6 +1,5 @@
-// Calibration and evaluation, before the tokenizer: a file → one string. What the names of data sets stand for is in
-// src/hub/texts.node.ts. Documents of a .jsonl or .parquet file are joined with a blank line, as the GPTQ protocol
-// joins the rows of WikiText-2 (arXiv 2210.17323).
+// A file of calibration or evaluation text → one string. Documents of a .jsonl or .parquet file are joined with a blank
+// line, as the GPTQ protocol joins the rows of WikiText-2 (arXiv 2210.17323).
 import { TextError } from '../base/errors.ts'
 import { type NamedText, OWN_TEXT, type Reading, type TextFile } from './calibration.ts'
 import { fileKind, jsonLines, MAX_TEXT_BYTES, parquetRows, readUtf8, tooLarge } from './rows.node.ts'

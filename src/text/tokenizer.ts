@@ -1,6 +1,5 @@
-// Calibration and evaluation: one string → token ids, as AutoTokenizer of transformers gives them.
-// `@huggingface/tokenizers` does the work; `pretokenizer.ts` makes it exact and lets long texts be cut where that
-// changes no id.
+// A string → token ids, as AutoTokenizer of transformers gives them. `@huggingface/tokenizers` does the work;
+// `pretokenizer.ts` makes it exact and lets long texts be cut.
 import { Tokenizer } from '@huggingface/tokenizers'
 import { FaspError, TextError, UnsupportedModelError } from '../base/errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -51,9 +50,8 @@ export const PROBE =
 const RUNS = ['a', 'A', '1', '=', ' ', '\n', '语'].map(character => character.repeat(64)).join('')
 
 /**
- * Seconds that end what takes for ever. Measured on two cores: 3 µs for each entry of the vocabulary and the merges; 1
- * µs for each character of a text, up to 45 where its words are long or rare, and five times as much where other work
- * keeps the cores busy.
+ * Seconds that end what takes for ever. Measured on two cores: 3 µs an entry of vocabulary and merges; 1 µs a character
+ * of text, up to 45 in long or rare words, and five times as much on busy cores.
  */
 const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
 
@@ -61,9 +59,8 @@ const ALLOWANCE = { seconds: 10, perEntry: 1e-4, perCharacter: 3e-4 }
 const STEP_CHARACTERS = 2 ** 18
 
 /**
- * The library merges a word in 7 to 45 µs and 800 bytes a character: one of this length in some seconds and 100 MB. No
- * text has such a word: in languages without spaces there is punctuation, and few pairs of rare characters ever join.
- * Data may: DNA, blanks.
+ * The library takes 7 to 45 µs and 800 bytes a character of a word: a word of this length takes seconds and 100 MB. No
+ * text has such a word; data may: DNA, blanks.
  */
 const MAX_WORD = 2 ** 17
 
@@ -78,10 +75,7 @@ export function loadTokenizer(checkpoint: Source): TextTokenizer {
   })
 }
 
-/**
- * Does work on a tokenizer, in bounded time where the checkpoint can bound it. What the work throws besides errors of
- * ours is the fault of the tokenizer.
- */
+/** Does work on a tokenizer, in bounded time where the checkpoint can bound it. Foreign errors are its fault. */
 function bounded<T>({ name, within }: Source, extra: number, work: () => T): T {
   const seconds = Math.ceil(ALLOWANCE.seconds + extra)
   const unusable = (problem: string, options?: ErrorOptions) =>
@@ -109,8 +103,7 @@ function build(json: Json, config: Json): Tokenizer {
     config,
   )
   const model = json.model as Json
-  // SentencePiece models have no pre-tokenizer that splits: BPE would work on the whole text as one word, ten times
-  // slower.
+  // SentencePiece has no pre-tokenizer that splits: BPE would take the whole text as one word, ten times slower.
   const oneWord = pre === null || (pre.type === 'Metaspace' && pre.split === false)
   const cuttable = model.type === 'BPE' && !model.ignore_merges && !model.end_of_word_suffix
   limitWords(tokenizer, cuttable ? (model.merges as string[]) : undefined, oneWord ? 0 : MAX_WORD)

@@ -62,12 +62,10 @@ export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[]
 }
 
 /**
- * The windows to calibrate on: `count` of them in equal shares (the first texts take the remainder), from each text its
- * windows number ⌊i·K/n⌋, or all where it has fewer than its share. A share that one text cannot fill is not moved to
- * another.
+ * The windows to calibrate on: `count` in equal shares (the first texts take the remainder), from each text its windows
+ * number ⌊i·K/n⌋, or all where it has fewer than its share.
  * @param vocabularySize rows of the model's embedding; ids are checked against it
- * @param heldOut windows of each text to take besides, spread over those that are left; of a short text up to a quarter
- * of all
+ * @param heldOut windows of each text besides, spread over the rest; of a short text up to a quarter of all
  * @throws TextError for a text without one whole window
  * @throws UsageError for fewer windows than texts
  * @throws UnsupportedModelError for a token that the model does not have
@@ -146,8 +144,7 @@ function takeWindows(
       `${name}: ${ids.length} tokens, not enough for one window of ${seqLen}; ` +
         `give more text or a --seq-len of at most ${ids.length}`,
     )
-  // Of a text that is too short a part stays to measure on: a result without its loss tells less than one with some
-  // windows fewer.
+  // A part of a text that is too short stays to measure on: a result needs its loss more than some windows.
   const used = Math.min(wanted, available - Math.min(heldOut, Math.floor(available / MEASURED)))
   const taken = which === 'spread' ? spread(available, used) : Array.from({ length: used }, (_, i) => i)
   const isTaken = new Set(taken)

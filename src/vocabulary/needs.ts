@@ -1,8 +1,6 @@
-// Of a vocabulary, what other tokens a token needs, and what spells texts that have no tokens. Second step of
-// `cut-vocabulary.ts`. BPE (arXiv 1508.07909): what it does inside a token's span is what it does with the token's text
-// alone, since no merge crosses the span's ends. A text whose tokens all stay with what their merges make on the way is
-// therefore merged as before: each merge that was the first of those possible still is. Unigram (arXiv 1804.10959): the
-// best path stays the best among fewer.
+// The tokens that a token needs, and the tokens that spell any text. BPE (arXiv 1508.07909): no merge crosses the ends
+// of a token's span, so inside the span BPE works as on the token's text alone; while all merges of its tokens stay, a
+// text is merged as before. Unigram (arXiv 1804.10959): the best path stays the best among fewer.
 import { UnsupportedModelError } from '../base/errors.ts'
 import { describeValue, type JsonObject } from '../formats/json.ts'
 import { isByteToken, readMerges } from '../text/tokenizer-json.ts'

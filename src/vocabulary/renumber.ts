@@ -1,6 +1,5 @@
-// Last step of `cut-vocabulary.ts`: a checkpoint with some tokens alone, in their order, wherever an id or a row of a
-// token is. Rows stay as they are stored, block-quantised ones too. Source of the fields: transformers,
-// configuration_utils.py, generation/configuration_utils.py; the Rust tokenizers, processors.
+// A checkpoint with some tokens alone, in order. Rows stay as they are stored, block-quantised ones too. Source of
+// fields: transformers, configuration_utils.py, generation/configuration_utils.py; the Rust tokenizers, processors.
 import { type Checkpoint, jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
 import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { gatherRows } from '../formats/rows.ts'

@@ -1,6 +1,5 @@
-// The dense model over the tokens that a model with a cut vocabulary has kept: rows and ids of those alone, found by
-// what tokens are called. Its probabilities are the dense model's of these tokens, by their sum: log p_t = z_t − log
-// Σ_{k kept} exp z_k.
+// The dense model over the tokens that a cut vocabulary has kept, found by their names. Its probabilities are those of
+// the dense model renormalised: log p_t = z_t − log Σ_{k kept} exp z_k.
 import { count } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { describeModel, type Model } from '../model/model.ts'

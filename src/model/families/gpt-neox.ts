@@ -1,6 +1,5 @@
-// GPT-NeoX and Pythia: LayerNorm, a part of each head turned, plain FFN beside attention or after it, biases, and q, k
-// and v in one tensor, head by head. Source: transformers `models/gpt_neox/modeling_gpt_neox.py` and
-// `configuration_gpt_neox.py` (fields of its versions 4 and 5).
+// GPT-NeoX and Pythia: LayerNorm, a part of each head rotated, a plain FFN beside attention or after it, biases, and q,
+// k and v in one tensor. Source: transformers `modeling_gpt_neox.py`, `configuration_gpt_neox.py` (versions 4 and 5).
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { attentionBiases, llamaLike } from './llama.ts'

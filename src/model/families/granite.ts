@@ -1,5 +1,4 @@
-// Granite 3, dense, and Granite 4, dense: LLaMA with multipliers of embeddings, scores, updates and logits; Granite 4
-// has gate and up in one tensor.
+// Dense Granite 3 and 4: LLaMA with multipliers; Granite 4 has gate and up in one tensor.
 // Source: transformers `modeling_….py` and `configuration_….py` of `models/granite` and `granitemoehybrid`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'

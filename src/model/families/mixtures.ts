@@ -1,6 +1,5 @@
-// Families whose layers have a mixture of experts in the place of the FFN. Source: transformers `modeling_….py` and
-// `configuration_….py` of `models/mixtral`, `qwen3_moe` and `olmoe`; tensors as `save_pretrained` of versions 4 and 5
-// writes them.
+// Families whose layers have a mixture of experts in place of the FFN. Source: transformers `modeling_….py` and
+// `configuration_….py` of `models/mixtral`, `qwen3_moe` and `olmoe`; tensors as versions 4 and 5 write them.
 import { MAX_EXPERTS } from '../../checkpoint/checkpoint.ts'
 import type { Family } from '../architecture.ts'
 import { Config } from '../config.ts'

@@ -1,6 +1,5 @@
-// OLMo 2: LLaMA with norms after each branch alone, and of queries and keys one over all heads. OLMo 3: of four layers
-// three see a window, whose positions are never scaled. Source: transformers `models/olmo2/modeling_olmo2.py` and
-// `models/olmo3/modeling_olmo3.py`.
+// OLMo 2: LLaMA with norms after each branch alone, and one norm over all heads of q and of k. OLMo 3: three of
+// four layers see a window, whose positions are never scaled. Source: transformers `modeling_olmo2.py`, `_olmo3.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { readLayerRope } from '../rope.ts'

@@ -1,6 +1,5 @@
-// Phi-3 and Phi-4: LLaMA with q, k and v in one tensor, gate and up in another; a part of each head may be turned only,
-// at other frequencies where texts are long. Source: transformers `models/phi3/modeling_phi3.py` and
-// `configuration_phi3.py`.
+// Phi-3 and Phi-4: LLaMA with q, k and v in one tensor, gate and up in another; heads may rotate in part, long texts
+// at other frequencies. Source: transformers `models/phi3/modeling_phi3.py` and `configuration_phi3.py`.
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { llamaLike } from './llama.ts'

@@ -1,6 +1,5 @@
-// Qwen2 and Qwen2.5: LLaMA with biases on q, k and v; from some layer on tokens may see only the last ones. Source:
-// transformers `models/qwen2/modeling_qwen2.py` and `configuration_qwen2.py` (`layer_types`, which older configs do not
-// list).
+// Qwen2 and Qwen2.5: LLaMA with biases on q, k and v, and windows from some layer on. Source: transformers
+// `models/qwen2/modeling_qwen2.py` and `configuration_qwen2.py` (`layer_types`, which older configs lack).
 import type { Family } from '../architecture.ts'
 import type { Config } from '../config.ts'
 import { type LlamaFacts, llamaLike } from './llama.ts'
