@@ -1,8 +1,8 @@
 // Layers whose rows lie in one stored tensor (Phi-3's qkv_proj and gate_up_proj): all that is read, pruned, widened and exported is what the twin
 // gives that has them apart. The family is made here: LLaMA with its input layers renamed.
 import { describe, expect, test } from 'vitest'
+import { parseJsonObject } from '../src/base/json.ts'
 import { floatSource } from '../src/checkpoint/float-source.ts'
-import { parseJsonObject } from '../src/formats/json.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { memoryContext } from '../src/forward/context.ts'
 import { type Architecture, tensorShapes } from '../src/model/architecture.ts'

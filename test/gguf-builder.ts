@@ -1,7 +1,7 @@
 // Builds GGUF files in memory, valid ones and broken ones: every length and count of the file can be overridden.
 // Layout: ggml/docs/gguf.md.
-import type { ByteSource } from '../src/formats/bytes.ts'
-import { memorySource } from '../src/formats/bytes.ts'
+import type { ByteSource } from '../src/base/bytes.ts'
+import { memorySource } from '../src/base/bytes.ts'
 
 export type BuiltValue =
   | { type: 'u32' | 'i32' | 'f32' | 'bool' | 'u8' | 'f64'; value: number }

@@ -1,9 +1,9 @@
 // Granite's multiplier of updates counts in errors as weights that are so much larger do: pruned alike, it computes what a twin without it does.
 import { describe, expect, test } from 'vitest'
+import { memorySource } from '../src/base/bytes.ts'
+import { parseJsonObject } from '../src/base/json.ts'
 import { floatSource } from '../src/checkpoint/float-source.ts'
 import type { Engine } from '../src/engine/engine.ts'
-import { memorySource } from '../src/formats/bytes.ts'
-import { parseJsonObject } from '../src/formats/json.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 import { tensorShapes } from '../src/model/architecture.ts'
 import { describeModel } from '../src/model/model.ts'

@@ -1,6 +1,6 @@
 // Builds zips and pickles in memory, good and bad ones, for the tests of the readers.
 import { crc32, deflateRawSync } from 'node:zlib'
-import { concatBytes } from '../src/formats/bytes.ts'
+import { concatBytes } from '../src/base/bytes.ts'
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 

@@ -1,6 +1,6 @@
 // Shapes of published models, as bench/workload.mjs has them, with as many layers as a test wants.
 import { readFileSync } from 'node:fs'
-import type { JsonObject } from '../src/formats/json.ts'
+import type { JsonObject } from '../src/base/json.ts'
 
 const WORKLOADS = JSON.parse(readFileSync(new URL('../bench/workloads.json', import.meta.url), 'utf8'))
 

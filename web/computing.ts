@@ -1,7 +1,7 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
+import { type ByteSource, memorySource } from '../src/base/bytes.ts'
 import { inspect } from '../src/evaluate/inspect.ts'
-import { type ByteSource, memorySource } from '../src/formats/bytes.ts'
 import { MEASURED_WINDOWS, passOn, written } from '../src/page/facts.ts'
 import type { Answer, Ask, Compute, Settings, Side } from '../src/page/protocol.ts'
 import { reportOf } from '../src/page/report.ts'

@@ -1,8 +1,8 @@
 // The disk that a browser gives a page: its origin-private file system (fs.spec.whatwg.org), where results, and activations that do not fit the
 // memory, lie while the page is open. Each folder there has a lock of its name that goes when the worker does which made it: the next removes
 // what has none, but for runs that can be gone on with (notes.ts). Where a browser gives no disk, all is in memory.
+import type { ByteSource } from '../src/base/bytes.ts'
 import { FormatError, OutputError } from '../src/base/errors.ts'
-import type { ByteSource } from '../src/formats/bytes.ts'
 import type { WrittenFile } from '../src/output/steps.ts'
 import type { Plan, Scratch, Sink, SinkFile } from '../src/web.ts'
 import { namesIn, noteIn } from './notes.ts'

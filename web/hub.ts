@@ -1,11 +1,11 @@
 // Models of the Hub, fetched into files of the browser, in the worker that plans. Nothing is asked before the user does, and only of the hosts
 // that the page's policy names.
 
+import { memorySource } from '../src/base/bytes.ts'
 import { FormatError, HubError } from '../src/base/errors.ts'
+import { isJsonObject } from '../src/base/json.ts'
 import { isSideFile } from '../src/checkpoint/huggingface.ts'
 import { weightFiles } from '../src/checkpoint/weights.ts'
-import { memorySource } from '../src/formats/bytes.ts'
-import { isJsonObject } from '../src/formats/json.ts'
 import { asHub, DEFAULT_REVISION, damaged, type Listing, listRepo, type RemoteFile } from '../src/hub/listing.ts'
 import { hubReference } from '../src/hub/reference.ts'
 import { type Access, fieldToken, hubFetch, repoUrl, wholeFetch } from '../src/hub/request.ts'

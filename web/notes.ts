@@ -1,7 +1,7 @@
 // What a run of the page is, beside its state on the browser's disk: what a page that is loaded later shows of it, and goes on by.
 
+import { isJsonObject } from '../src/base/json.ts'
 import { MANIFEST, STATE } from '../src/base/unfinished.ts'
-import { isJsonObject } from '../src/formats/json.ts'
 import type { Origin, Settings } from '../src/page/protocol.ts'
 
 /** A file of the model that is pruned. */

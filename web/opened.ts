@@ -1,9 +1,9 @@
 // The model that is open in a worker.
 
 import { UsageError } from '../src/base/errors.ts'
+import { hashBlob } from '../src/base/hash.ts'
 import { disposable } from '../src/checkpoint/checkpoint.ts'
 import { openSource } from '../src/checkpoint/open.web.ts'
-import { hashBlob } from '../src/formats/hash.ts'
 import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
 import type { PruneOptions } from '../src/options/options.ts'
 import type { Ask, Origin, PickedFile, Settings } from '../src/page/protocol.ts'

@@ -2,9 +2,9 @@
 // page that is loaded later goes on with it to the same bytes.
 import { bytes as shown } from '../src/base/display.ts'
 import { FormatError, UsageError } from '../src/base/errors.ts'
+import { hashBlob } from '../src/base/hash.ts'
+import type { JsonObject } from '../src/base/json.ts'
 import { STATE } from '../src/base/unfinished.ts'
-import { hashBlob } from '../src/formats/hash.ts'
-import type { JsonObject } from '../src/formats/json.ts'
 import { shardedBytes } from '../src/formats/safetensors.ts'
 import { layersOf } from '../src/model/architecture.ts'
 import type { Settings } from '../src/page/protocol.ts'

@@ -1,7 +1,7 @@
 // `tokenizer.json` from `vocab.json` and `merges.txt`, which is all that OPT and GPT-2 have on the Hub.
 // Source: transformers, convert_slow_tokenizer.py, GPT2Converter.
 import { FormatError } from '../base/errors.ts'
-import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
+import { isJsonObject, type JsonObject, quote } from '../base/json.ts'
 
 /** Roles in `special_tokens_map.json` and `tokenizer_config.json` that name one token each. */
 const ROLES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']

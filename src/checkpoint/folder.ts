@@ -1,5 +1,5 @@
 // The folder that a Hugging Face model is in, wherever its files lie: on a disk, on a web server, or picked in a page.
-import type { ByteSource } from '../formats/bytes.ts'
+import type { ByteSource } from '../base/bytes.ts'
 
 export interface ModelFolder {
   /** Path or URL, for messages. */

@@ -1,7 +1,7 @@
 // Typed access to the metadata of a GGUF file; errors name the key and the file.
 import { FormatError } from '../base/errors.ts'
+import { describeValue } from '../base/json.ts'
 import type { Gguf, GgufValue } from '../formats/gguf-contents.ts'
-import { describeValue } from '../formats/json.ts'
 
 /** Metadata of `file`. Getters return undefined for a missing key; `need` makes one required. */
 export class GgufMetadata {

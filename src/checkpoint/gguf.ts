@@ -1,7 +1,7 @@
 // A GGUF file as the Hugging Face checkpoint that it was made from: config, tensor names, row orders, factors of norms.
+import type { ByteSource } from '../base/bytes.ts'
 import { FormatError, orError, UnsupportedModelError } from '../base/errors.ts'
 import { pickRows } from '../engine/linalg/scatter.ts'
-import type { ByteSource } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
 import { openGguf } from '../formats/gguf.ts'
 import type { Gguf } from '../formats/gguf-contents.ts'

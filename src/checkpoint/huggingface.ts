@@ -1,8 +1,8 @@
 // A Hugging Face folder as a checkpoint: config, tokenizer, files to copy, lazy weights.
 // Layout: transformers, `save_pretrained`; `vocab.json` and `merges.txt` alone as on facebook/opt-*.
+import { readWhole } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { readWhole } from '../formats/bytes.ts'
-import { type JsonObject, parseJsonObject } from '../formats/json.ts'
+import { type JsonObject, parseJsonObject } from '../base/json.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import { byteLevelBpe } from './byte-level-bpe.ts'
 import { type Checkpoint, hubId, jsonFile, type SideFile } from './checkpoint.ts'

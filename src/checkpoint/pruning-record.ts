@@ -1,5 +1,5 @@
 // How a model was pruned: `fasp.json` beside its weights, or the keys `fasp.…` of a GGUF file.
-import { isJsonObject } from '../formats/json.ts'
+import { isJsonObject } from '../base/json.ts'
 import type { Checkpoint } from './checkpoint.ts'
 
 export interface Pruned {

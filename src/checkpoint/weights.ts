@@ -1,9 +1,9 @@
 // The weights of a Hugging Face folder: which files hold them, and one `TensorSource` over all of them under our names.
+import { type ByteSource, readWhole } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
+import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../base/json.ts'
 import { pickRows } from '../engine/linalg/scatter.ts'
-import { type ByteSource, readWhole } from '../formats/bytes.ts'
 import { type FloatDType, fromFloat32 } from '../formats/dtype.ts'
-import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'
 import { openTorch } from '../formats/torch.ts'

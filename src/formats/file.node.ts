@@ -2,8 +2,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants, type FileHandle, open, stat } from 'node:fs/promises'
+import { type ByteSource, readWhole } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { type ByteSource, readWhole } from './bytes.ts'
 import { said } from './file-errors.node.ts'
 
 /** The operating system reads and writes at most 2^31 − 4096 bytes in one call, and Node refuses to ask for 2^31. */

@@ -1,7 +1,7 @@
 // Reads the header of a GGUF file front to back, in pieces, so that a file of many GB costs a few MB of memory.
 // Scalars, strings and arrays are spelled as in ggml/docs/gguf.md, section "File structure".
+import type { ByteSource } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import type { ByteSource } from './bytes.ts'
 import type { GgufValue } from './gguf-contents.ts'
 
 /** One read: most headers take one to ten of these. */

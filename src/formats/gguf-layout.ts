@@ -1,6 +1,6 @@
 // Lays out a GGUF file of version 3, so that its tensors can be written in any order: magic, version, counts; key-value
 // pairs; tensor infos; padding; tensor data, every tensor at a multiple of 32 bytes. Source: ggml/docs/gguf.md.
-import { concatBytes } from './bytes.ts'
+import { concatBytes } from '../base/bytes.ts'
 import { DTYPE_BYTES, type FloatDType, isDType } from './dtype.ts'
 import { GGML_TYPES } from './gguf.ts'
 import { QUANTIZED_BLOCKS } from './gguf-dequantize.ts'

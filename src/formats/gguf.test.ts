@@ -11,8 +11,8 @@ import {
   texts,
   u32,
 } from '../../test/gguf-builder.ts'
+import { memorySource } from '../base/bytes.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
-import { memorySource } from './bytes.ts'
 import { openGguf } from './gguf.ts'
 
 const small: BuiltGguf = {

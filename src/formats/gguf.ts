@@ -1,13 +1,13 @@
 // GGUF files, versions 2 and 3, little-endian: metadata and lazy tensors under the names in the file.
 // Source: ggml/docs/gguf.md. magic, version, counts; key-value pairs; tensor infos; padding; tensor data. Nothing in a
 // file is trusted: a count or length is checked against the bytes that are left before anything is allocated.
+import { type ByteSource, readBytes } from '../base/bytes.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
-import { type ByteSource, readBytes } from './bytes.ts'
+import { describeValue, quote } from '../base/json.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
 import type { Gguf, GgufValue } from './gguf-contents.ts'
 import { GgufCursor } from './gguf-cursor.ts'
 import { dequantize, isQuantized, QUANTIZED_BLOCKS } from './gguf-dequantize.ts'
-import { describeValue, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
 import { type BlockType, type DType, elements, type TensorInfo, type TensorSource } from './tensors.ts'
 

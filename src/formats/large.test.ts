@@ -1,6 +1,6 @@
 // Files of many gigabytes, made up as they are read: tensors over 2 GiB, and those that begin beyond 2 and 4 GiB.
 import { expect, test } from 'vitest'
-import type { ByteSource } from './bytes.ts'
+import type { ByteSource } from '../base/bytes.ts'
 import { openGguf } from './gguf.ts'
 import { ggufValue, layoutGguf } from './gguf-layout.ts'
 import { layoutSafetensors, openSafetensors } from './safetensors.ts'

@@ -11,7 +11,7 @@ import {
   type TensorProto,
   TensorProtoSchema,
 } from 'onnx-buf'
-import { concatBytes } from './bytes.ts'
+import { concatBytes } from '../base/bytes.ts'
 import { dataType, ELEMENT_BYTES, type Graph, type Initializer } from './onnx.ts'
 import { elements } from './tensors.ts'
 

@@ -2,7 +2,7 @@
 // decides what each global and each call means, and everything unknown is refused by name.
 // Source: CPython Lib/pickletools.py (opcodes), torch/_weights_only_unpickler.py (the same idea in PyTorch).
 import { FormatError } from '../base/errors.ts'
-import { quote } from './json.ts'
+import { quote } from '../base/json.ts'
 
 /** A tensor takes some 21 values, so this is for 9,000. A list or dict takes up to 240 bytes: 48 MB in all. */
 const MAX_VALUES = 200_000

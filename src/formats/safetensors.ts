@@ -1,10 +1,10 @@
 // Safetensors: the reader with every check of the reference implementation, and the layout of a file for the writer.
 // File: u64 header length, JSON header {name: {dtype, shape, data_offsets: [begin, end]}}, data; all little-endian.
 // Source: github.com/huggingface/safetensors, safetensors/src/tensor.rs.
+import { type ByteSource, readBytes } from '../base/bytes.ts'
 import { FormatError, OutputError } from '../base/errors.ts'
-import { type ByteSource, readBytes } from './bytes.ts'
+import { describeValue, isJsonObject, parseStrictJsonObject, quote } from '../base/json.ts'
 import { DTYPE_BYTES, isDType, toFloat32 } from './dtype.ts'
-import { describeValue, isJsonObject, parseStrictJsonObject, quote } from './json.ts'
 import { gatherRows } from './rows.ts'
 import { type DType, elements, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'
 

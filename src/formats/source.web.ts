@@ -1,6 +1,6 @@
 // Files as a page has them, a Blob or a URL, as `ByteSource`. URLs are read by ranges (RFC 9110, section 14).
+import { type ByteSource, memorySource } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { type ByteSource, memorySource } from './bytes.ts'
 
 /** @param name for messages */
 export const blobSource = (blob: Blob, name: string): ByteSource => ({

@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { describeShared, sharedPath } from '../../test/shared.ts'
 import { TINY_OPT } from '../../test/tiny.ts'
 import { concat, dict, op, type PickledTensor, pickle, tensor, torchFile, zipFile } from '../../test/torch-file.ts'
+import { memorySource } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { memorySource } from './bytes.ts'
 import { openTorch } from './torch.ts'
 
 const six = Float32Array.of(0, 1, 2, 3, 4, 5)

@@ -1,10 +1,10 @@
 // PyTorch checkpoints (`torch.save` since 1.6): a zip with `*/data.pkl`, a pickled dict of tensors, and `*/data/<key>`,
 // their storages. Nothing in the file is executed: see pickle.ts. Source: torch/serialization.py, torch/_utils.py
 // (_rebuild_tensor_v2).
+import { type ByteSource, readBytes } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { type ByteSource, readBytes } from './bytes.ts'
+import { quote, shorten } from '../base/json.ts'
 import { DTYPE_BYTES, toFloat32 } from './dtype.ts'
-import { quote, shorten } from './json.ts'
 import { Global, Made, type PickleDict, type PickleHandlers, type PickleValue, Tuple, unpickle } from './pickle.ts'
 import { gatherRows } from './rows.ts'
 import { type DType, elements, MAX_RANK, type TensorInfo, type TensorSource } from './tensors.ts'

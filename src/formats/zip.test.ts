@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { concat, type Member, zipFile } from '../../test/torch-file.ts'
+import { memorySource } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { memorySource } from './bytes.ts'
 import { openZip } from './zip.ts'
 
 const hello = new TextEncoder().encode('hello')

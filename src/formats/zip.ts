@@ -1,9 +1,9 @@
 // Zip archives as PyTorch writes them: stored members, zip64, data aligned by an extra field of the local header.
 // Source: PKWARE APPNOTE 6.3.10, sections 4.3 (layout) and 4.5.3 (zip64); PyTorch caffe2/serialize/inline_container.h.
+import { type ByteSource, readBytes } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { type ByteSource, readBytes } from './bytes.ts'
+import { quote } from '../base/json.ts'
 import { crc32 } from './crc32.ts'
-import { quote } from './json.ts'
 
 /** The end record is 22 bytes and a comment of at most 65535; it is searched for from the end of the file. */
 const END_BYTES = 22

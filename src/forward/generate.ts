@@ -1,7 +1,7 @@
 // Continues a text: one prompt, greedy or sampled, with a KV cache.
 import { UsageError } from '../base/errors.ts'
+import { parseJsonObject } from '../base/json.ts'
 import { randomNumbers } from '../base/random.ts'
-import { parseJsonObject } from '../formats/json.ts'
 import type { Model } from '../model/model.ts'
 import type { Context } from './context.ts'
 import { Decoder } from './decoder.ts'

@@ -1,6 +1,6 @@
 // What a repository on the Hub holds at a revision: the commit, and its files with their checksums.
 import { FaspError, HubError } from '../base/errors.ts'
-import { describeValue } from '../formats/json.ts'
+import { describeValue } from '../base/json.ts'
 import { type Access, endpointHint, repeated, unreachable, wholeFetch } from './request.ts'
 
 /** A file of a repository. */

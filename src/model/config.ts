@@ -1,6 +1,6 @@
 // Reads fields of `config.json` with their checks, so that a model's data file states facts only.
 import { UnsupportedModelError } from '../base/errors.ts'
-import { describeValue } from '../formats/json.ts'
+import { describeValue } from '../base/json.ts'
 import type { HalfBlock } from './half-block.ts'
 
 /** The deepest models have some hundred layers. A list of them is made before any tensor is looked at. */

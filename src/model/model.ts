@@ -1,10 +1,10 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
 
 import { FormatError, NumericError, UnsupportedModelError } from '../base/errors.ts'
+import { describeValue } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { PAGE } from '../checkpoint/nearest.ts'
 import { firstNotFinite, isDType, isFloat, toFloat32 } from '../formats/dtype.ts'
-import { describeValue } from '../formats/json.ts'
 import type { DType } from '../formats/tensors.ts'
 import { type Architecture, type Family, ffnCount, tensorShapes } from './architecture.ts'
 import { COMPACT_PREFIX, compact } from './compact.ts'

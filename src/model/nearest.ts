@@ -1,8 +1,8 @@
 // The family that is nearest to an unknown `model_type` by its tensors, and what differs, for the message.
 
 import { orError, UnsupportedModelError } from '../base/errors.ts'
+import { describeValue } from '../base/json.ts'
 import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'
-import { describeValue } from '../formats/json.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import { type Architecture, ffnCount, tensorShapes } from './architecture.ts'
 import { Config } from './config.ts'

@@ -1,8 +1,8 @@
 // `fasp.json` beside the weights says which rows of the source are left; here it is checked to be about these weights.
 
 import { FormatError } from '../base/errors.ts'
+import { isJsonObject } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { isJsonObject } from '../formats/json.ts'
 import { type Architecture, attentionHalves, expertsOf, layerWidths } from './architecture.ts'
 
 /** @throws FormatError where the kept indices do not fit the widths of the weights */

@@ -1,7 +1,7 @@
 // Inverse frequencies of the rotary embedding: plain, linear, Llama 3, YaRN and LongRoPE; of whole heads or in part.
 // Source: transformers `modeling_rope_utils.py`, `_compute_linear_scaling_rope_parameters` and those of the others.
 import { UnsupportedModelError } from '../base/errors.ts'
-import { describeValue } from '../formats/json.ts'
+import { describeValue } from '../base/json.ts'
 import { Config } from './config.ts'
 import type { Rope } from './half-block.ts'
 

@@ -3,7 +3,7 @@
 // resolved.
 import { didYouMean, notOneOf, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
-import { describeValue } from '../formats/json.ts'
+import { describeValue } from '../base/json.ts'
 import { METHOD_OPTIONS } from '../method/method.ts'
 import type { Kind, Kinds, Option, Platform } from './option.ts'
 import { checkRange } from './options.ts'

@@ -1,6 +1,6 @@
 // An output that a run can go on with which is stopped: its folder or file, and the state in it.
+import type { JsonObject } from '../base/json.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { JsonObject } from '../formats/json.ts'
 import { type FolderSink, openFolderSink, type SinkOptions } from './folder.node.ts'
 import { openState, readStateOf } from './state.node.ts'
 import type { FoundState } from './state.ts'

@@ -2,7 +2,7 @@
 // those of its windows, one part after the other; of some matrices each has all. The root has the file: what the others have comes to it, and goes
 // to them, batch by batch.
 import { bytes as shown } from '../base/display.ts'
-import { PartsHash } from '../formats/hash.ts'
+import { PartsHash } from '../base/hash.ts'
 import type { Group } from '../ranks/group.ts'
 import { type Activations, asBytes, type Batch } from './activations.ts'
 import { damaged, type StateFolder } from './state-folder.ts'

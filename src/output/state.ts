@@ -2,11 +2,11 @@
 // come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
 import { FaspError, UsageError } from '../base/errors.ts'
 import { notice, type Progress } from '../base/events.ts'
+import { hashBytes, hashParts } from '../base/hash.ts'
+import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../base/json.ts'
 import { MANIFEST } from '../base/unfinished.ts'
 import { VERSION } from '../base/version.ts'
 import { fromBase64, toBase64 } from '../formats/base64.ts'
-import { hashBytes, hashParts } from '../formats/hash.ts'
-import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { fromTypedJson, toTypedJson } from '../formats/typed-json.ts'
 import { ALONE } from '../ranks/group.ts'
 import { damaged, type StateFolder } from './state-folder.ts'

@@ -1,8 +1,8 @@
 // The model as it is while it is pruned: layers that are done as they were written, those to come as they were. What it writes is shown.
 
+import type { ByteSource } from '../base/bytes.ts'
 import { finish, type ProgressEvent, type PrunedLayer } from '../base/events.ts'
 import { continuationBytes, continuations, SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
-import type { ByteSource } from '../formats/bytes.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import { type Context, memoryContext } from '../forward/context.ts'

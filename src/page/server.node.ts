@@ -10,7 +10,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { extname, join } from 'node:path'
 import { FormatError, UsageError } from '../base/errors.ts'
-import { describeValue, isJsonObject } from '../formats/json.ts'
+import { describeValue, isJsonObject } from '../base/json.ts'
 import { type CallContext, type LocalCall, type LocalOptions, localVerbs, textOf } from './calls.node.ts'
 import { failed } from './facts.ts'
 import { HEADERS } from './headers.ts'

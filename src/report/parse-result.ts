@@ -1,9 +1,9 @@
 // result.json from a file that may be cut short, of another kind or version, or changed by hand: text → ResultFile, checked field by field.
 
 import { FormatError } from '../base/errors.ts'
+import { describeValue, isJsonObject, parseJson, quote } from '../base/json.ts'
 import { VERSION } from '../base/version.ts'
 import { OPTIONAL_FACTS } from '../engine/facts.ts'
-import { describeValue, isJsonObject, parseJson, quote } from '../formats/json.ts'
 import type { PruneResult } from '../result/result.ts'
 import { RESULT_COMMANDS, RESULT_SCHEMA, type ResultFile } from './result-file.ts'
 

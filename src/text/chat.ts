@@ -2,8 +2,8 @@
 // (utils/chat_template_utils.py, tokenization_utils_base.py), without tokens around it.
 import { Template } from '@huggingface/jinja'
 import { UnsupportedModelError, UsageError } from '../base/errors.ts'
+import { isJsonObject } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { isJsonObject } from '../formats/json.ts'
 import type { TextTokenizer } from './tokenizer.ts'
 
 export interface ChatMessage {

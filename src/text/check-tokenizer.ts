@@ -1,7 +1,7 @@
 // Checks tokenizer.json, which comes from strangers, before the tokenizer library builds anything: types, sizes of what
 // becomes trees, and growth of a text: harmless steps in a row, such as `Replace a → aa`, grow exponentially. The
 // caller bounds the time. Source of the names: the Rust tokenizers, whose `serde` types these are.
-import { isJsonObject, type JsonObject, quote } from '../formats/json.ts'
+import { isJsonObject, type JsonObject, quote } from '../base/json.ts'
 import { isByteLevel } from './tokenizer-json.ts'
 
 /** What the steps of one part may together make of one character. SentencePiece models and BERT have 2 to 4. */

@@ -15,8 +15,8 @@ import {
   type SchemaTree,
 } from 'hyparquet'
 import { TextError } from '../base/errors.ts'
+import { parseJson } from '../base/json.ts'
 import { openRegular, readInto } from '../formats/file.node.ts'
-import { parseJson } from '../formats/json.ts'
 import { checkStruct } from '../formats/thrift.ts'
 
 /** V8 keeps no longer string (about 512 MiB), and UTF-8 never has fewer bytes than the string has UTF-16 units. */

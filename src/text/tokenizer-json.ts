@@ -1,5 +1,5 @@
 // Parts of `tokenizer.json` that several readers of it want. Source of the names: the Rust tokenizers.
-import { isJsonObject, type JsonObject } from '../formats/json.ts'
+import { isJsonObject, type JsonObject } from '../base/json.ts'
 
 /** All objects in a normaliser or pre-tokenizer, those inside a sequence too. */
 export const parts = (value: unknown): JsonObject[] =>

@@ -2,8 +2,8 @@
 // `pretokenizer.ts` makes it exact and lets long texts be cut.
 import { Tokenizer } from '@huggingface/tokenizers'
 import { FaspError, TextError, UnsupportedModelError } from '../base/errors.ts'
+import { quote } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { quote } from '../formats/json.ts'
 import { checkTokenizer } from './check-tokenizer.ts'
 import {
   correctPreTokenizer,

@@ -2,10 +2,10 @@
 
 import { UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
+import type { JsonObject } from '../base/json.ts'
 import { MANIFEST } from '../base/unfinished.ts'
 import type { WebSource } from '../checkpoint/open.web.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { JsonObject } from '../formats/json.ts'
 import type { PruneOptions } from '../options/options.ts'
 import type { Scratch } from '../output/activations.ts'
 import type { Sink } from '../output/sink.ts'

@@ -2,7 +2,7 @@
 // of a token's span, so inside the span BPE works as on the token's text alone; while all merges of its tokens stay, a
 // text is merged as before. Unigram (arXiv 1804.10959): the best path stays the best among fewer.
 import { UnsupportedModelError } from '../base/errors.ts'
-import { describeValue, type JsonObject } from '../formats/json.ts'
+import { describeValue, type JsonObject } from '../base/json.ts'
 import { isByteToken, readMerges } from '../text/tokenizer-json.ts'
 
 export interface Needs {

@@ -1,7 +1,7 @@
 // A checkpoint with some tokens alone, in order. Rows stay as they are stored, block-quantised ones too. Source of
 // fields: transformers, configuration_utils.py, generation/configuration_utils.py; the Rust tokenizers, processors.
+import { isJsonObject, type JsonObject, parseJsonObject } from '../base/json.ts'
 import { type Checkpoint, jsonFile, type SideFile } from '../checkpoint/checkpoint.ts'
-import { isJsonObject, type JsonObject, parseJsonObject } from '../formats/json.ts'
 import { gatherRows } from '../formats/rows.ts'
 import type { TensorSource } from '../formats/tensors.ts'
 import type { Model } from '../model/model.ts'

@@ -1,7 +1,7 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed by the layout.
 
+import { concatBytes } from '../base/bytes.ts'
 import { pick, scatterColumns, scatterRows } from '../engine/linalg/scatter.ts'
-import { concatBytes } from '../formats/bytes.ts'
 import { DTYPE_BYTES, elementsOf, type FloatDType } from '../formats/dtype.ts'
 import { encode, encodeRows } from '../formats/encode.ts'
 import type { Floats } from '../formats/tensors.ts'

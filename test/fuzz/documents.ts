@@ -140,7 +140,7 @@ const state: Target = {
     await readState(stateFolder(folder), RUN)
   },
 }
-/** Of less than a part (formats/hash.ts). */
+/** Of less than a part (base/hash.ts). */
 const sha256 = (bytes: Uint8Array) => hashed(hashed(bytes)).toString('hex')
 const hashed = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 

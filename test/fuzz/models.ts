@@ -1,9 +1,9 @@
 // config.json as an architecture, and whole Hugging Face folders through the opener.
 
+import { parseJsonObject } from '../../src/base/json.ts'
 import { floatSource } from '../../src/checkpoint/float-source.ts'
 import { openHuggingFace } from '../../src/checkpoint/huggingface.node.ts'
 import { inspect } from '../../src/evaluate/inspect.ts'
-import { parseJsonObject } from '../../src/formats/json.ts'
 import { halfBlockGraph } from '../../src/graphs/half-block.ts'
 import { describeModel } from '../../src/model/model.ts'
 import { inspectionText, tensorsTable } from '../../src/report/terminal.ts'

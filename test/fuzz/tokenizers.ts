@@ -1,8 +1,8 @@
 // tokenizer.json of every kind, and vocab.json with merges.txt, as a tokenizer that encodes a short text.
 
+import { parseJsonObject } from '../../src/base/json.ts'
 import { byteLevelBpe } from '../../src/checkpoint/byte-level-bpe.ts'
 import { within } from '../../src/checkpoint/time-limit.node.ts'
-import { parseJsonObject } from '../../src/formats/json.ts'
 import { loadTokenizer } from '../../src/text/tokenizer.ts'
 import { type Dice, jsonCase, mutateBytes, mutateJson, toJson } from './mutate.ts'
 import type { Target } from './target.ts'

@@ -1,9 +1,9 @@
 // Files of weights: torch (zip and pickle), safetensors, GGUF with its checkpoint and tokenizer.
 
+import { concatBytes, memorySource } from '../../src/base/bytes.ts'
 import { ggufCheckpoint } from '../../src/checkpoint/gguf.ts'
 import { GRAPHS } from '../../src/checkpoint/gguf-architectures.ts'
 import { storedName } from '../../src/checkpoint/gguf-names.ts'
-import { concatBytes, memorySource } from '../../src/formats/bytes.ts'
 import { GGML_TYPES, openGguf } from '../../src/formats/gguf.ts'
 import { type GgufType, storedBytes } from '../../src/formats/gguf-layout.ts'
 import { layoutSafetensors, openSafetensors } from '../../src/formats/safetensors.ts'

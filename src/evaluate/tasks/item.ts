@@ -1,5 +1,5 @@
 // One question of a task: what the model reads, what it may answer, and which answer is right.
-import { describeValue } from '../../formats/json.ts'
+import { describeValue } from '../../base/json.ts'
 
 /** A record of a data set, as a .jsonl or .parquet file has it. */
 export type Fields = Readonly<Record<string, unknown>>

@@ -1,10 +1,10 @@
 // Writes a model as one GGUF file into a sink, and reads the file back before it appears.
 
+import { memorySource } from '../../base/bytes.ts'
 import { UsageError } from '../../base/errors.ts'
 import { notice, type Progress } from '../../base/events.ts'
 import { openGgufSource } from '../../checkpoint/gguf.ts'
 import type { Engine } from '../../engine/engine.ts'
-import { memorySource } from '../../formats/bytes.ts'
 import { memoryContext } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
 import { committed, GGUF_FILE, type Sink, subSink } from '../../output/sink.ts'

@@ -7,10 +7,10 @@
 // least loss stays. Last, each code takes the value that is best beside all others.
 // Source: Frantar et al., arXiv 2210.17323, in the form of Chee et al., arXiv 2307.13304 (LDLQ), which needs no
 // inverse; for the last step Behdin et al., arXiv 2309.01885 (QuantEase), coordinate descent.
+import { concatBytes } from '../../base/bytes.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { type Doubles, type Matrix, matrix, rowsOf } from '../../engine/linalg/matrix.ts'
 import { transposed } from '../../engine/linalg/scatter.ts'
-import { concatBytes } from '../../formats/bytes.ts'
 import { fromFloat32 } from '../../formats/dtype.ts'
 import { BLOCK_CODES } from '../../formats/gguf-codes.ts'
 import { dequantize, QUANTIZED_BLOCKS } from '../../formats/gguf-dequantize.ts'

@@ -1,7 +1,7 @@
 // The Gram matrix of a weight: XᵀX of what its layer reads on the calibration text, where pruning kept it. Exports are
 // rounded by it (gptq.ts) and checked by it (../verify/verify.ts).
 import { FormatError } from '../../base/errors.ts'
-import { isJsonObject } from '../../formats/json.ts'
+import { isJsonObject } from '../../base/json.ts'
 import type { Floats } from '../../formats/tensors.ts'
 import { ffnHalves } from '../../model/architecture.ts'
 import { plainHalves } from '../../model/half-block.ts'

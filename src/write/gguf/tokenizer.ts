@@ -6,10 +6,10 @@
 // Source: llama.cpp, conversion/base.py (`get_vocab_base`, `_create_vocab_sentencepiece`), src/llama-vocab.cpp.
 
 import { UnsupportedModelError } from '../../base/errors.ts'
+import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../../base/json.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { PRE_TOKENIZERS } from '../../checkpoint/gguf-pretokenizers.ts'
 import { type GgufPair, ggufValue } from '../../formats/gguf-layout.ts'
-import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../../formats/json.ts'
 import { loadTokenizer, PROBE } from '../../text/tokenizer.ts'
 import { isByteLevel, isByteToken, parts, readMerges } from '../../text/tokenizer-json.ts'
 

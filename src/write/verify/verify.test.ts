@@ -1,9 +1,9 @@
 // A file that is not what was to be written does not pass: single bytes of an export are changed.
 import { afterAll, expect, test } from 'vitest'
 import { finish } from '../../../test/finish.ts'
+import { memorySource } from '../../base/bytes.ts'
 import { OutputError } from '../../base/errors.ts'
 import { ggufCheckpoint } from '../../checkpoint/gguf.ts'
-import { memorySource } from '../../formats/bytes.ts'
 import { openGguf } from '../../formats/gguf.ts'
 import { memoryContext } from '../../forward/context.ts'
 import { describeModel, openCheckpoint, openEngine } from '../../node.ts'

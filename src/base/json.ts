@@ -1,6 +1,6 @@
 // JSON from files that may be broken or crafted: strict UTF-8, an object at the top, bounded in what it costs before
 // JSON.parse builds anything, and no key twice where that matters (JSON.parse keeps the last one silently).
-import { FormatError } from '../base/errors.ts'
+import { FormatError } from './errors.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 

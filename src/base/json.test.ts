@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { nightly } from '../../test/nightly.ts'
-import { FormatError } from '../base/errors.ts'
+import { FormatError } from './errors.ts'
 import { describeValue, parseJson, parseJsonObject, parseStrictJsonObject } from './json.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)

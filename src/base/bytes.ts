@@ -1,5 +1,5 @@
 // Random access to the bytes of a file, whatever holds it. The same shape as hyparquet's AsyncBuffer.
-import { FormatError } from '../base/errors.ts'
+import { FormatError } from './errors.ts'
 
 /** Bytes that can be read from any offset. */
 export interface ByteSource {
