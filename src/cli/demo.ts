@@ -1,97 +1,50 @@
 // fasp demo: the main job on the model that ships with the package. No network, no files left behind.
-import { rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table, wrap } from '../base/display.ts'
-import { perplexity } from '../evaluate/perplexity.ts'
-import { DenseReference, keepRows } from '../evaluate/reference.ts'
-import { memoryContext } from '../forward/context.ts'
-import {
-  type Engine,
-  generate,
-  type Model,
-  openEngine,
-  openModel,
-  type PerplexityResult,
-  plain,
-  prefillSpeeds,
-  pruneEvents,
-} from '../node.ts'
-import { temporaryFolder } from '../output/folder.node.ts'
-import { openScratch } from '../output/scratch.node.ts'
+import { compareEvents } from '../node.ts'
 import { headline } from '../report/headline.ts'
+import { prunedRuns } from '../report/result-file.ts'
 import { layersText, secondsLine, sizesTable } from '../report/terminal.ts'
-import { sampleWindows } from '../text/sample.ts'
 import { defineCommand } from './command.ts'
 import { peakMemory, terminalStyle } from './process.ts'
 import { showProgress } from './progress.ts'
 
 const MODEL = fileURLToPath(new URL('../assets/tiny-llama', import.meta.url))
-const SPARSITY = 0.3
-/** Texts that the dense model writes: one to calibrate on, and another, from another seed, to measure on. */
-const CALIBRATION = { windows: 64, heldOut: 0, seqLen: 256, seed: 0 }
-const HELD_OUT = { windows: 32, heldOut: 0, seqLen: 256, seed: 1 }
-const PROMPTS = ['It was a dark', 'Once upon a time', 'The prince smiled and']
-const WRITTEN_TOKENS = 40
+/** The dense model writes the text to calibrate on and, from another seed, the text to measure on. */
+const COMPARED = {
+  ...{ sparsity: [0.3], methods: ['plain', 'plain:repair=none'], windows: 64, calibrationSeqLen: 256 },
+  prompts: ['It was a dark', 'Once upon a time', 'The prince smiled and'],
+}
 
 export default defineCommand({
   verb: 'demo',
   usage: 'demo',
   summary: 'Prunes the model that ships with the package and shows it before and after.',
   async run(_, { print, signal }) {
-    const folder = await temporaryFolder('fasp-demo')
-    await using engine = openEngine()
-    const context = memoryContext(engine, signal)
+    const folder = await mkdtemp(join(tmpdir(), 'fasp-demo-'))
     try {
       const started = performance.now()
-      await using dense = await openModel(MODEL)
-      const results = []
-      const calibration = await showProgress(sampleWindows(context, dense, CALIBRATION))
-      for (const repair of ['pruned', 'none'] as const) {
-        const settings = {
-          sparsity: SPARSITY,
-          method: plain({ repair }),
-          calibration,
-          output: join(folder, repair),
-          signal,
-        }
-        results.push(await showProgress(pruneEvents(MODEL, settings)))
-      }
-      await using restored = await openModel(join(folder, 'pruned'))
-      await using unrestored = await openModel(join(folder, 'none'))
-      const models = [
-        { name: 'dense', model: dense },
-        { name: 'pruned', model: restored },
-        { name: 'pruned, not restored', model: unrestored },
-      ]
-      const heldOut = await showProgress(sampleWindows(context, dense, HELD_OUT))
-      const rows = [['', 'perplexity', 'KL to dense']]
-      const measured: PerplexityResult[] = []
-      const denseRows = await openScratch(join(folder, 'rows'))
-      for (const { name, model } of models) {
-        const reference = model === dense ? undefined : await DenseReference.open(context, dense, model, denseRows)
-        const phase = reference ? 'evaluate pruned' : 'evaluate dense'
-        const observe = reference?.observe ?? keepRows(dense, denseRows)
-        const result = await showProgress(perplexity(context, model, heldOut, phase, observe))
-        rows.push([name, result.perplexity.toFixed(2), (reference?.result().kl ?? 0).toFixed(4)])
-        measured.push({ ...result, bos: true })
-      }
-      await denseRows.close()
+      const settings = { ...COMPARED, output: join(folder, 'result.json'), signal }
+      const result = await showProgress(compareEvents(MODEL, settings))
+      const [dense] = result.runs
+      const [pruned] = prunedRuns(result)
       print(
-        `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${SPARSITY * 100} % of the decoder linears go\n`,
+        `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${pruned.sparsity * 100} % of the decoder linears go\n`,
       )
       const style = terminalStyle(process.stdout)
-      const speeds = await prefillSpeeds([dense, restored], engine, signal)
-      const runs = ['dense', 'pruned'].map((name, i) => ({
-        ...{ name, sparsity: i * SPARSITY, perplexity: [measured[i]], tokensPerSecond: speeds[i] },
-        ...{ tasks: [], samples: [], seconds: {} },
-      }))
-      print(`${wrap(headline(runs[0], { ...runs[1], prune: results[0] }), style.columns)}\n`)
-      print(`${layersText(results[0], true, style)}\n\n${sizesTable(results[0].sizes)}\n`)
-      print(`${table(rows)}\n`)
-      for (const prompt of PROMPTS)
-        for (const { name, model } of models.slice(0, 2))
-          print(`${name.padEnd(7)} ${await write(model, engine, prompt)}`)
+      print(`${wrap(headline(dense, pruned), style.columns)}\n`)
+      print(`${layersText(pruned.prune, true, style)}\n\n${sizesTable(pruned.prune.sizes)}\n`)
+      const names = ['dense', 'pruned', 'pruned, not restored']
+      const measured = result.runs.map(({ perplexity: [text], divergence }, i) => [
+        ...[names[i], text.perplexity.toFixed(2), (divergence?.[0].kl ?? 0).toFixed(4)],
+      ])
+      print(`${table([['', 'perplexity', 'KL to dense'], ...measured])}\n`)
+      for (const [i, prompt] of COMPARED.prompts.entries())
+        for (const [name, { samples }] of Object.entries({ dense, pruned }))
+          print(`${name.padEnd(7)} ${prompt}${samples[i].text.replace(/\s+/g, ' ')}`)
       print(`\n${secondsLine({ 'all of it': (performance.now() - started) / 1000 }, peakMemory())}`)
       print('Prune your own: fasp prune <folder | model.gguf | hub/id> -s 0.2 -o <folder>')
     } finally {
@@ -99,8 +52,3 @@ export default defineCommand({
     }
   },
 })
-
-async function write(model: Model, engine: Engine, prompt: string): Promise<string> {
-  const { text } = await generate(model, prompt, { engine, maxTokens: WRITTEN_TOKENS })
-  return `${prompt}${text}`.replace(/\s+/g, ' ')
-}
