@@ -1,8 +1,8 @@
-// Heals a pruned model: its weights go down the gradient of the mean KL(dense ‖ pruned) over texts, no labels wanted. Each step takes some windows
-// through the model and back (gradients.ts) and moves all weights by Adam (adam.ts); now and then the distance on windows that are not trained on
-// is measured, with the weights as they would be written, and those with the least are kept. Of several processes each has windows of its own,
-// gradients and distances are added up, and all take the same step.
-// Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Muralidharan et al. 2024, Minitron (arXiv 2407.14679), for it alone after pruning.
+// Heals a pruned model: its weights go down the gradient of the mean KL(dense ‖ pruned) over texts, without labels.
+// Each step takes some windows through the model and back (gradients.ts) and moves all weights by Adam (adam.ts). The
+// distance on held-out windows is measured now and then, with the weights as written; the nearest weights are kept.
+// Of several processes each has its own windows: gradients and distances are added up, and all take the same step.
+// Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Minitron (arXiv 2407.14679) for it alone after pruning.
 
 import { NumericError, UsageError } from '../base/errors.ts'
 import type { Progress, ProgressEvent } from '../base/events.ts'
@@ -34,7 +34,7 @@ export interface HealSteps {
   readonly train: Trains
   /** Of the low-rank updates, where `train` is 'lora'. */
   readonly rank?: number
-  /** Most likely tokens of the dense model at each position that it goes by, with one bucket for the others; 0: all. @default 1024 */
+  /** Most likely tokens of the dense model to go by at each position, with a bucket of others; 0: all. @default 1024 */
   readonly top?: number
   /** Steps between two measurements. */
   readonly every: number
@@ -61,7 +61,7 @@ export interface Healed {
   readonly curve: readonly Point[]
 }
 
-/** How much worse than the start a measurement must be to go back to the best weights, and to what part the rate falls. */
+/** A measurement so much worse than the start goes back to the best weights, and the rate falls to that part. */
 const [WORSE, SLOWER] = [1.1, 1 / 4]
 
 /** @throws UsageError for models that do not go together */
@@ -74,7 +74,8 @@ export function checkHealed(pruned: Model, dense: Model): void {
   ] as const)
     if (ours !== theirs)
       throw new UsageError(
-        `${name} has ${what} of ${ours}, and ${denseName} of ${theirs}. Give the model that it was pruned from as --dense.`,
+        `${name} has ${what} of ${ours}, and ${denseName} of ${theirs}. ` +
+          'Give the model that it was pruned from as --dense.',
       )
 }
 
@@ -199,18 +200,20 @@ export async function* heal(
 
 const noNumber = ({ checkpoint: { name } }: Model): NumericError =>
   new NumericError(
-    `${name}: its distance to the dense model comes to no number. The weights of one of them are damaged; fasp verify says more of a model that fasp wrote.`,
+    `${name}: its distance to the dense model comes to no number. The weights of one of them are damaged; ` +
+      'fasp verify says more of a model that fasp wrote.',
   )
 
 const notBetter = ({ checkpoint }: Model, [before, ...after]: readonly Point[]): NumericError => {
   const found = Math.min(...after.map(({ kl }) => kl))
   const least = after.length > 0 ? `, and ${found.toFixed(4)} at best after it` : ''
   return new NumericError(
-    `${checkpoint.name}: healing did not bring it nearer to the dense model: on held-out windows KL was ${before.kl.toFixed(4)}${least}. Nothing is written. Another --lr or more --tokens may help.`,
+    `${checkpoint.name}: healing did not bring it nearer to the dense model: on held-out windows KL was ` +
+      `${before.kl.toFixed(4)}${least}. Nothing is written. Another --lr or more --tokens may help.`,
   )
 }
 
-/** Which windows are this rank's, ascending: of each step its share, when they come for the first time; later each stays where it is. */
+/** The windows of this rank, ascending: its share of each step, as they come for the first time. */
 function ownWindows(
   group: Group,
   n: number,

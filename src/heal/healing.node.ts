@@ -1,4 +1,4 @@
-// Healing in Node, of a model and the dense one that are there: windows and memory, and the run, for `heal`, `prune` with `heal`, and comparisons.
+// Healing in Node, of a model and a dense one that are open, for `heal`, `prune` with `heal`, and comparisons.
 import { baseName, bytes } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'
 import { notice, type Progress, type ProgressEvent } from '../base/events.ts'
@@ -28,35 +28,35 @@ export interface HealingOptions {
   readonly windows?: number
   /** Tokens per window. @default 512, or the context */
   readonly seqLen?: number
-  /** Windows of each text that are not trained on but measured on, or of each other to measure on. @default as many as make 4096 tokens */
+  /** Windows of each text to measure on instead, or of each other text. @default as many as make 4096 tokens */
   readonly heldOut?: number
   /** Windows of a step. @default as many as make 2048 tokens */
   readonly batch?: number
   /**
-   * Largest rate of learning, after 5 % of the steps; in the last step a tenth of the rate is left. The default falls to
+   * Largest rate of learning, after 5 % of the steps; the last step has a tenth of it. The default falls to
    * a quarter, again and again, where a measurement on held-out windows is more than a tenth worse than the start.
    * @default 0.0001, lora 0.001, or less if that harms
    */
   readonly lr?: number
   /**
-   * Linear layers whose weights change: of all half-blocks, or of FFNs; or of all by low-rank updates, which take little
+   * Linear layers whose weights change: of all half-blocks, of FFNs, or of all by low-rank updates, which take little
    * memory and are merged at the end, and which a `rank` asks for, too. @default all; above 1 B weights lora
    */
   readonly train?: Trains
   /** Of low-rank updates. @default 16 */
   readonly rank?: number
   /**
-   * Precision of matrix products in the half-blocks of both models, and of those back to gradients, as of `prune`; the distance on held-out
-   * windows is in float32 always. @default 'float32'
+   * Precision of matrix products in the half-blocks, and back to gradients, as of `prune`; measured is in float32.
+   * @default 'float32'
    */
   readonly products?: Precision
-  /** Most likely tokens of the dense model that it goes by at each position, with one bucket for the others; 0: all. @default 1024 */
+  /** Most likely tokens of the dense model to go by at each position, with a bucket of others; 0: all. @default 1024 */
   readonly top?: number
   /** Steps between two measurements on held-out windows. @default an eighth of all */
   readonly every?: number
-  /** Of the order of the windows, of text that the model writes, and of the first values of low-rank updates. @default 0 */
+  /** Of the order of windows, the text that the model writes, and first values of low-rank updates. @default 0 */
   readonly seed?: number
-  /** GiB of memory for weights, gradients and activations; what does not fit goes to scratch files beside the output. @default 4 */
+  /** GiB of memory for weights, gradients and activations; the rest goes to scratch files by the output. @default 4 */
   readonly memory?: number
 }
 
@@ -111,7 +111,8 @@ function checkTokenizers(model: Model, dense: Model, windows: readonly Int32Arra
   const differs = [...ids].some(id => own.decode([id]) !== others.decode([id]))
   if (!differs && `${own.encode(text)}` === `${others.encode(text)}`) return
   throw new UsageError(
-    `${model.checkpoint.name} and ${dense.checkpoint.name} have different tokenizers: their probabilities are not of the same tokens. Give the model that it was pruned from as --dense.`,
+    `${model.checkpoint.name} and ${dense.checkpoint.name} have different tokenizers: their probabilities are not of ` +
+      'the same tokens. Give the model that it was pruned from as --dense.',
   )
 }
 
@@ -177,7 +178,7 @@ interface On {
   readonly output: string
   readonly saved: Saved
   readonly signal?: AbortSignal
-  /** The processes that do this together: each writes the same model, or leaves that to the root. @default this one alone */
+  /** Processes that do this together: each writes the same model, or leaves that to the root. @default this one */
   readonly group?: Group
 }
 
@@ -185,7 +186,7 @@ interface On {
  * Heals `model`.
  * @param given what is healed on, and from where that is
  * @param write is given the healed model, which can be read until it has ended
- * @throws TextError where no windows are held out; UsageError for other tokenizers; NumericError where no step is nearer to the dense model
+ * @throws TextError where nothing is held out; UsageError for other tokenizers; NumericError where no step is nearer
  */
 export async function* healing<T>(
   { engine, output, saved, signal, group = ALONE }: On,
@@ -205,7 +206,8 @@ export async function* healing<T>(
   for (const message of trainingNotices(options, model)) yield notice(message)
   if (batch < group.size)
     yield notice(
-      `${group.size} processes share out ${batch} windows a step, and some have none. Give a larger --batch, or fewer processes.`,
+      `${group.size} processes share out ${batch} windows a step, and some have none. ` +
+        'Give a larger --batch, or fewer processes.',
     )
   const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output), engine.array)
   try {
@@ -234,10 +236,12 @@ export async function* healing<T>(
 }
 
 export const NONE_HELD_OUT =
-  'no window is left to measure on, and nothing would tell what healing is worth. Give more text, a --held-out above 0, or a smaller --seq-len.'
+  'no window is left to measure on, and nothing would tell what healing is worth. ' +
+  'Give more text, a --held-out above 0, or a smaller --seq-len.'
 
 const BY_LORA =
-  'It has more than a billion weights in linear layers: low-rank updates of them are trained (--train lora). --train all moves each weight, and takes 20 bytes for it.'
+  'It has more than a billion weights in linear layers: low-rank updates of them are trained (--train lora). ' +
+  '--train all moves each weight, and takes 20 bytes for it.'
 
 /** What the user should know of what is trained. */
 export const trainingNotices = (options: HealingOptions, model: Pick<Model, 'architecture'>): string[] =>

@@ -12,7 +12,7 @@ import { teacherBytes } from './teacher.ts'
 const BASE_BYTES = 5e8
 /** Of each number that is trained, in float32: itself, its gradient, the two of Adam, the best so far. */
 const OF_A_WEIGHT = 5
-/** Arrays as long as the largest half-block at a time: of its forms and gradients, and of each in scratch files a part. */
+/** Arrays as long as the largest half-block: of its forms and gradients, and of each in scratch files a part. */
 const OF_A_HALF = 9
 /** As long as the activations of a half-block in a run, and as its attention scores, on the way back. */
 const [OF_ACTIVATIONS, OF_SCORES] = [10, 6]
@@ -24,7 +24,7 @@ export interface Need {
   readonly work: number
 }
 
-/** @param rank of low-rank updates, where these are trained @param tokens of all windows that are trained on, of those held out, of a step, and of a window */
+/** @param rank of low-rank updates @param tokens of all windows trained on, of those held out, of a step, a window */
 export function healNeed(
   { architecture: a }: Pick<Model, 'architecture'>,
   { architecture: dense }: Pick<Model, 'architecture'>,
@@ -41,7 +41,7 @@ export function healNeed(
   const graphs = 4 * (OF_ACTIVATIONS * run * width + OF_SCORES * scores)
   const logits = (top > 0 ? 6 : 8) * 4 * headRows(a) * a.vocabularySize // the dense model's, too
   const table = ({ vocabularySize: v, embeddingSize: e }: Architecture) => Math.min(4 * v * e, TABLE_BYTES.held)
-  const layer = Math.max(...a.halves.map(half => trainedSize(plainHalves(half)))) // with all its experts, whose gradients are there at a time
+  const layer = Math.max(...a.halves.map(half => trainedSize(plainHalves(half)))) // gradients of all its experts
   const work = BASE_BYTES + 4 * (OF_A_HALF * largestSize(halves) + layer) + graphs + logits + 2 * table(a)
   return { held: weights + tokens.all * teacherBytes(dense, top) + streams, work }
 }

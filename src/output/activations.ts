@@ -1,4 +1,4 @@
-// Activations [tokens, width] of many windows, batch by batch: in memory within a budget, beyond it in a scratch file that is read and
+// Activations [tokens, width] of many windows, batch by batch: in memory within a budget, else in a scratch file
 // written front to back.
 
 import { type ArrayOf, hostOf, hostRoomOf, inMemory, type Values } from '../engine/values.ts'
@@ -73,7 +73,7 @@ export class ActivationPool {
     })
   }
 
-  /** Closes the scratch files of activations that nobody closed, as after an error: what else goes wrong with them is of no interest. */
+  /** Closes the scratch files of activations that an error left open; what else goes wrong with them does not count. */
   async close(): Promise<void> {
     for (const scratch of this.#scratch) await scratch.close().catch(() => {})
   }

@@ -51,7 +51,7 @@ export async function temporaryFolder(start: string): Promise<string> {
 
 /**
  * Opens a folder for output, or a `.gguf` file: then of all that is written only `model.gguf` remains, under that name.
- * Nothing appears under `path` before `commit`, which leaves a finished result beside `path` where it cannot be put in place.
+ * Nothing appears at `path` before `commit`. Where `commit` cannot put it in place, it stays complete beside `path`.
  * @param overwrite replace what an earlier run of ours wrote
  * @param inputs paths that the run reads, which are not replaced
  * @param expectedBytes room that must be there, for what `expected` names
@@ -177,7 +177,7 @@ export interface SinkOptions {
   readonly expected?: string
   /** A folder in it that goes again at `commit`, its name with a slash. */
   readonly temporary?: string
-  /** Take over what an earlier run into the same path has left with its state, unless this throws. @default a new one */
+  /** Take over what an earlier run into this path has left, unless this throws. @default a new one */
   readonly resume?: Resume
 }
 
@@ -207,7 +207,8 @@ export async function checkSpace(what: string, folder: string, needed: number): 
   const free = await freeBytes(folder)
   if (free < needed)
     throw new OutputError(
-      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(free)} left. Free some space or choose another folder.`,
+      `${what} needs ${megabytes(needed)}, the disk has ${megabytes(free)} left. ` +
+        'Free some space or choose another folder.',
     )
 }
 

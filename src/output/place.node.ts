@@ -1,4 +1,4 @@
-// Where an output goes and what may be replaced there, looked at before a run and again before it ends; and the swap that ends it.
+// Where an output goes and what may be replaced there, checked before a run and at its end; and the final swap.
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, realpath, rename, rm, rmdir, stat, statfs, utimes } from 'node:fs/promises'
@@ -104,7 +104,8 @@ async function checkFolder(path: string, target: string): Promise<void> {
   const foreign = names.filter((name, i) => !(entries[i].isDirectory() ? folders : own).has(name))
   if (foreign.length === 0) return
   throw new OutputError(
-    `${path} holds what its ${OWN_MARK} does not list as written by fasp (${firstOf(foreign, SHOWN)}), so --overwrite leaves it alone. Move that away, or choose another folder.`,
+    `${path} holds what its ${OWN_MARK} does not list as written by fasp (${firstOf(foreign, SHOWN)}), ` +
+      'so --overwrite leaves it alone. Move that away, or choose another folder.',
   )
 }
 
@@ -148,11 +149,12 @@ function checkFree(path: string, target: string, claimed?: string): void {
   const other = unfinishedOf(target).find(one => one.owner === 'here' && one.path !== claimed)
   if (!other) return
   throw new OutputError(
-    `${path} is being written by process ${other.pid}, in ${other.path}. Wait until it has ended, or choose another output.`,
+    `${path} is being written by process ${other.pid}, in ${other.path}. ` +
+      'Wait until it has ended, or choose another output.',
   )
 }
 
-/** Sees whether a run may go on from the state in a folder. @throws UsageError where it is of another run; FormatError where it is damaged */
+/** Whether a run may go on from a folder's state. @throws UsageError where that is of another run; FormatError */
 export type Resume = (pending: string) => Promise<unknown>
 
 /** Of two runs that begin at the same moment each sees the other, and they try again. */
@@ -221,7 +223,7 @@ async function statesOf(target: string) {
   return timed.sort((a, b) => b.time - a.time)
 }
 
-/** Milliseconds. Machines may share the folder, and no machine sees whether a process of another runs: each touches its own more often. */
+/** Milliseconds. No machine sees the processes of another that shares the folder: each touches its own more often. */
 const STILL = 60_000
 
 /** Touches what is unfinished, for machines that share the folder. */
@@ -235,7 +237,8 @@ async function checkStill({ path, owner }: Found): Promise<void> {
   const age = Date.now() - (await stat(path)).mtimeMs
   if (owner === 'gone' || age > STILL) return
   throw new OutputError(
-    `${path} is of another machine or container, and was written to ${Math.round(age / 1000)} s ago. If no run is at it, try again in a minute.`,
+    `${path} is of another machine or container, and was written to ${Math.round(age / 1000)} s ago. ` +
+      'If no run is at it, try again in a minute.',
   )
 }
 
@@ -289,7 +292,7 @@ export async function claimFile(path: string): Promise<AsyncDisposable> {
 }
 
 /**
- * Nothing can be put in the place of a mount point: rename says so before it sees that what it shall replace is not empty.
+ * Refuses a mount point, which nothing can replace: rename says so before it sees that the target is not empty.
  * @param partial a folder of the run's own
  * @throws OutputError
  */
@@ -305,7 +308,7 @@ export async function checkMovable(path: string, target: string, partial: string
   )
 }
 
-/** Puts a folder or file in the place of what is there. At any moment, the old or the new one can be found: see `finishSwap`. */
+/** Replaces a folder or file. At any moment the old or the new one can be found: see `finishSwap`. */
 export async function swap(made: string, target: string, partial: string): Promise<void> {
   const old = `${partial}${OLD}`
   const replaced = (await existing(target)) !== undefined
@@ -318,7 +321,7 @@ export async function swap(made: string, target: string, partial: string): Promi
     if (replaced) await rename(old, target)
     throw error
   }
-  if (replaced) await rm(old, { recursive: true, force: true }).catch(() => {}) // another user's: the new one is in place
+  if (replaced) await rm(old, { recursive: true, force: true }).catch(() => {}) // perhaps another user's
 }
 
 /** Ends what a run had begun that was killed in `swap`. */

@@ -1,8 +1,8 @@
-// A scratch file beside the work on its rows: what comes next is read before somebody asks for it, and what is given is written while the caller
-// goes on. The operating system does a part of that by itself, as far as its memory goes; a file larger than that waits for the disk.
+// A scratch file whose next rows are read before somebody asks for them, and which is written while the caller goes
+// on. The operating system does a part of that, as far as its memory goes; a larger file waits for the disk.
 import type { Scratch } from './activations.ts'
 
-/** Of all files of a run together: two batches of streams and hidden activations of a 7B model. Larger ones are waited for. */
+/** Of all files of a run: two batches of streams and hidden activations of a 7B model. Larger ones are waited for. */
 export const BUFFER_BYTES = 2 ** 28
 
 /** Arrays for the files of a run, used again, so many bytes together. */

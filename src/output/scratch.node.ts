@@ -1,4 +1,4 @@
-// A scratch file beside the output, which has to have room anyway. It has no name once open, so that nothing is left after a crash.
+// A scratch file beside the output, which needs room anyway. It has no name once open: nothing is left after a crash.
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { OutputError } from '../base/errors.ts'
@@ -13,7 +13,8 @@ export async function openScratch(output: string): Promise<Scratch> {
   const path = unfinishedPath(join(dirname(resolve(output)), '.fasp'))
   const fail = (cause: unknown): never => {
     throw new OutputError(
-      `no room for activations beside ${output} (${said(cause)}). Free some disk space, or keep them in memory with a larger --memory.`,
+      `no room for activations beside ${output} (${said(cause)}). ` +
+        'Free some disk space, or keep them in memory with a larger --memory.',
       { cause },
     )
   }

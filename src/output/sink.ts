@@ -5,7 +5,7 @@ import type { Progress } from '../base/events.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'
 import type { WrittenFile } from './steps.ts'
 
-/** The file that marks a folder as written by us, and lists what we wrote there as `files`, with hashes: only that may be replaced. */
+/** Marks a folder as written by us, and lists as `files`, with hashes, what we wrote: only that may be replaced. */
 export const OWN_MARK = 'fasp.json'
 /** The key of the metadata that marks a GGUF file as written by us. */
 export const OWN_KEY = 'fasp.version'
@@ -18,7 +18,7 @@ export interface SinkFile {
 }
 
 export interface Sink {
-  /** Starts a file of a known length, in a folder where its name has slashes. Its bytes may be written in any order. @throws OutputError */
+  /** Starts a file of a known length; slashes in its name are folders. Bytes come in any order. @throws OutputError */
   create(name: string, byteLength: number): Promise<SinkFile>
   /** A file, to read back before `commit` what was written of it: its path, or its bytes where it is in memory. */
   written(name: string): string | Uint8Array

@@ -1,5 +1,5 @@
-// The state of a run that several processes do: the root has it (state.ts), in the form in which one process has it, so that any number of
-// ranks goes on from it. The others are told what is done, give the root their rows where it saves, and get theirs where it goes on.
+// The state of a run of several processes. The root has it (state.ts), as one process has it, so that any number of
+// ranks goes on from it. The others are told what is done, and give and get their rows where the root saves or goes on.
 import type { Progress } from '../base/events.ts'
 import { ALONE, type Group } from '../ranks/group.ts'
 import { type FoundState, State } from './state.ts'

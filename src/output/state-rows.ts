@@ -1,6 +1,5 @@
-// The rows that a run goes on from, in one file of its state: matrix by matrix those of all windows, in their order. Of a group each rank has
-// those of its windows, one part after the other; of some matrices each has all. The root has the file: what the others have comes to it, and goes
-// to them, batch by batch.
+// The rows that a run goes on from, in one file of its state: matrix by matrix, all windows in their order. Each rank
+// of a group has those of its windows, or all of some matrices. The root has the file: rows come and go by batches.
 import { bytes as shown } from '../base/display.ts'
 import { PartsHash } from '../base/hash.ts'
 import type { Group } from '../ranks/group.ts'
@@ -74,7 +73,7 @@ export async function giveRows(group: Group, held: Held): Promise<void> {
 
 /**
  * Puts what all ranks hold into a file.
- * @returns what is in it, undefined where nothing is held; what fails here is thrown by that, when all others have given theirs
+ * @returns what is in it, undefined where nothing is held; it throws what failed when all others have given theirs
  */
 export async function writeRows(
   group: Group,

@@ -1,5 +1,5 @@
-// The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step that is done, and the rows that the steps to
-// come go on from. The manifest is replaced last, when all that it names is on the disk: whenever a run is killed, one is there that holds.
+// The state of a run, in a folder of its unfinished output: `manifest.json`, a file for each step done, and the rows
+// that later steps need. The manifest is replaced last, when the disk has all that it names: one that holds is there.
 import { FaspError, UsageError } from '../base/errors.ts'
 import { notice, type Progress } from '../base/events.ts'
 import { hashBytes, hashParts } from '../base/hash.ts'

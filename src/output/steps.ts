@@ -1,4 +1,4 @@
-// What a run that is killed goes on from: the values of its steps that are done, and what they have made of the streams and of the output.
+// What a killed run goes on from: the values of its steps, and what these made of the streams and of the output.
 import { DeviceError, RUNNING } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import type { Activations } from './activations.ts'
@@ -51,9 +51,9 @@ export interface Saved {
   has(name: string): boolean
   /** What a step gave when it was done, or what doing it gives: plain data and typed arrays. */
   step<T>(name: string, doing: Doing<T>): Progress<T>
-  /** From here on steps change this, and what was held before changes no more: its rows are not needed, its outputs stay. */
+  /** From here on steps change this. What was held before changes no more: its rows may go, its outputs stay. */
   holds(held?: Held): void
-  /** What is held becomes what the steps that an earlier run has done have made of it. Before a step that is not done this is done by itself. */
+  /** Brings what is held to where an earlier run's steps left it. The first step not done does this by itself. */
   restore(): Progress<void>
   /** Nothing can go on from what is saved: it goes, and nothing is saved any more. */
   drop(): Promise<void>

@@ -6,13 +6,13 @@ import { openFile } from '../formats/file.node.ts'
 import { attempt } from '../formats/file-errors.node.ts'
 import { outputTarget, partialPath } from './place.node.ts'
 
-/** What files that we wrote have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
+/** What our files have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */
 const OWN_MARK = /"fasp": ?"|<meta name="generator" content="fasp |<!-- fasp /
 
 /** Bytes in which that is. */
 const MARK_BYTES = 1024
 
-/** Before the long part. @throws OutputError where `path` exists and may not be replaced, or its folder cannot be written to */
+/** Before the long part. @throws OutputError where `path` may not be replaced, or its folder not be written to */
 export async function checkTextFile(path: string, overwrite = false): Promise<void> {
   const target = await outputTarget(path)
   const folder = dirname(target)

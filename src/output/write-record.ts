@@ -3,7 +3,7 @@
 import { fileOf, type Sink } from './sink.ts'
 import type { HeldOutput, WrittenTensor } from './steps.ts'
 
-/** What is written to `sink`, as an output that steps write to: what they wrote has the names `<file> <offset> <bytes>`. */
+/** What is written to `sink`, as an output that steps write to: the written parts are `<file> <offset> <bytes>`. */
 export function recorded(sink: Sink): { readonly sink: Sink; readonly output: HeldOutput } {
   const lengths = new Map<string, number>()
   const parts = new Map<string, WrittenTensor>()

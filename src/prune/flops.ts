@@ -1,5 +1,5 @@
-// Work of one run, counted from the shapes: a multiplication and an addition are 2 FLOPs. Keys are the kinds of graph that the engine
-// times. One pass is what no exact method can leave out: each window once through every layer, and one Gram matrix a half-block.
+// Work of a run, from the shapes: a multiplication and an addition are 2 FLOPs. Keys are kinds of graph that the engine
+// times. No exact method does with less than a pass: each window through every layer, a Gram matrix a half-block.
 import { total } from '../base/clock.ts'
 import type { Architecture } from '../model/architecture.ts'
 import { expertCount, groupSize, hiddenWidth, type Linear } from '../model/half-block.ts'
@@ -10,8 +10,8 @@ import type { LayerResult } from '../result/result.ts'
 export type Flops = Readonly<Record<string, number>>
 
 /**
- * One pass of `tokens` tokens in windows of `seqLen` through all layers, at full widths. Scores and weighted sums of the attention are
- * causal, so half of them count; a Gram matrix is symmetric, so half of it counts.
+ * One pass of `tokens` tokens in windows of `seqLen` through all layers, at full widths. Half of the causal scores and
+ * weighted sums of attention count, and half of a symmetric Gram matrix.
  */
 export function passFlops(a: Architecture, tokens: number, seqLen: number): Flops {
   const flops = { attention: 0, ffn: 0, gram: 0, residual: 0 }
@@ -38,8 +38,8 @@ const solveFlops = ({ in: width, out }: Linear, kept: number) => ({
 export type Kept = { readonly [Half in keyof LayerResult]: { readonly kept: { readonly length: number } } }
 
 /**
- * The repairs after it: `W_P G_PM` for right-hand sides, half of `W_MᵀW_M` and `W_PᵀW_P` for errors in float32, the Cholesky factor of
- * `G_MM` and two triangular solves in float64.
+ * The repairs: `W_P G_PM` for right-hand sides and half of `W_MᵀW_M` and `W_PᵀW_P` for errors in float32; the Cholesky
+ * factor of `G_MM` and two triangular solves in float64.
  */
 export function repairFlops(a: Architecture, layers: readonly Kept[]): Flops {
   const flops = { product: 0, energy: 0, gemm64: 0 }
@@ -58,9 +58,8 @@ export function repairFlops(a: Architecture, layers: readonly Kept[]): Flops {
 }
 
 /**
- * Work of a run before it begins, in float32 and float64, to be divided by the rates of products (`product-rate.ts`): a pass of the dense
- * stream, one of the pruned, and where the model writes its own text the products of that; the repairs; the logits of both models on the
- * windows that are held out, for their losses.
+ * Work of a run before it begins, in float32 and float64, to be divided by the rates of `product-rate.ts`: a pass of
+ * each stream, the products of writing its own text, the repairs, and the logits of both models on held-out windows.
  */
 export function runFlops(
   a: Architecture,
@@ -86,8 +85,8 @@ export function runFlops(
 export const headFlops = (a: Architecture, tokens: number): number => 2 * tokens * a.hiddenSize * a.vocabularySize
 
 /**
- * Work in float32 of the distance between both models on the windows that are held out (`distanceOn`): a pass of each, here at full widths;
- * logits of the dense model for its perplexity and again beside those of the other.
+ * Work in float32 of the distance between both models on held-out windows (`distanceOn`): a pass of each, here at full
+ * widths; logits of the dense model for its perplexity and again beside those of the other.
  */
 export function distanceFlops(
   a: Architecture,

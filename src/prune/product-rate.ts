@@ -1,4 +1,4 @@
-// How fast the engine multiplies matrices here: the work of a run (flops.ts), divided by it, is the time that is foretold.
+// How fast the engine multiplies matrices here: the work of a run (flops.ts) over it is the time foretold.
 import { type Engine, values } from '../engine/engine.ts'
 import { Graph } from '../formats/onnx.ts'
 

@@ -46,15 +46,15 @@ export interface PruneJob extends Context {
   readonly stages: Clock<Stage>
 }
 
-/** What goes through the layers together. The dense one of the calibration windows is there with a dense target only. */
+/** What goes through the layers together. The dense stream of the calibration is there with a dense target only. */
 export interface Streams {
   readonly calibration: Twins
   readonly check?: HeldOutCheck
 }
 
 /**
- * Prunes one half-block, writes it, and takes the streams through it. With a dense target one that keeps all is repaired, too: its output layer
- * makes up for a part of what was cut before it. Undefined where nothing changes. @param original its weights
+ * Prunes a half-block, writes it, and takes the streams through it. With a dense target one that keeps all is repaired,
+ * too: it makes up for a part of what was cut before. Undefined where nothing changes. @param original its weights
  */
 export async function* pruneHalf(
   job: PruneJob,

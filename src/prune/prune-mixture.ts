@@ -1,10 +1,10 @@
-// A mixture of experts on its way: score → which stay → one expert after the other is cut, repaired and written → the streams go through.
+// A mixture of experts: score → which stay → one expert after another is cut, repaired, written → the streams go on.
 //   T  what the dense mixture makes of the pruned stream, or α of the way from there to the dense stream
 //   Y  what the experts that stay make of it
-// Each is repaired by the least squares of all FFNs (method/restore/least-squares.ts) towards what lacks, T − Y, on the tokens that go to it once the
-// others are gone, its output counting times its gate: H̃ = g H. What one cannot make up for is left to those after it (block Gauss–Seidel).
-// REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours. Few tokens go to an expert: as many as it has neurons count
-// beside them, drawn from all of the layer, with the mean gate, so that it does not fit its own alone.
+// Each is repaired by the least squares of all FFNs (method/restore/least-squares.ts) towards what lacks, T − Y, on the
+// tokens that go to it once the others are gone, its output counting times its gate: H̃ = g H. The next make up for
+// what is left (block Gauss–Seidel). REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours.
+// Few tokens go to an expert: as many as it has neurons are added, from all of the layer, with the mean gate.
 
 import type { Progress } from '../base/events.ts'
 import { copyRows, type Values } from '../engine/engine.ts'
@@ -93,7 +93,7 @@ export async function* pruneMixture(
       drop(h, y, t)
     })
     const statistics = await gram.finish(group)
-    return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1, group) } // Y has its H̃ Wᵀ
+    return { ...statistics, gap: await gap.finish(statistics, new Float32Array(d * width), 1, group) } // Y has H̃ Wᵀ
   }
 
   const read = fewer.experts!.read
@@ -174,7 +174,7 @@ async function distance(x: Stream, y: Stream): Promise<number> {
   return sum[0]
 }
 
-/** The rows of the first batch, of all ranks together as an expert sees as many as it has neurons, with the mean square of the gates. */
+/** As many rows of the first batch, of all ranks together, as an expert sees, with the mean square of the gates. */
 async function pooledRoute({ batches, context }: Stream, routes: readonly Route[], neurons: number): Promise<Route> {
   const rows = allColumns(batches[0]?.tokens ?? 0)
   const squares = routes.reduce((sum, { gates }) => sum + dot(gates, gates), 0)

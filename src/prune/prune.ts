@@ -1,5 +1,5 @@
-// The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on the stream
-// that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
+// The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on
+// the stream that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
 
 import { Clock, difference, total } from '../base/clock.ts'
 import { notice, type Phase, type Progress } from '../base/events.ts'
@@ -34,7 +34,7 @@ import { type PreparedRun, withWidths } from './run.ts'
 export interface PruneInput {
   readonly engine: Engine
   readonly sink: Sink
-  /** Of the dense model on the same windows, where the caller has them: methods that need them compute them otherwise. */
+  /** Of the dense model on the same windows, where the caller has them. @default methods that need them compute them */
   readonly denseStatistics?: DenseStatistics
   /** The dense stream on these windows as an earlier run had it. */
   readonly recall?: Recall
@@ -52,7 +52,7 @@ export interface PruneInput {
 }
 
 /**
- * Prunes as `prepare` decided and writes the result as a Hugging Face folder. The sink shows all files at the end, or none where this throws.
+ * Prunes as `prepare` decided, into a Hugging Face folder. The sink shows all files at the end, or none if this throws.
  * @throws FaspError one of its classes: bad text, weights, or output
  */
 export async function* prune(run: PreparedRun, input: PruneInput): Progress<PruneResult> {
@@ -117,7 +117,7 @@ export async function* prune(run: PreparedRun, input: PruneInput): Progress<Prun
   }
 }
 
-/** Prunes all layers, writing each tensor as soon as it is final. @returns what was kept in each layer, and how well it fits */
+/** Prunes all layers; each tensor is written once it is final. @returns what each layer kept, and how well it fits */
 async function* pruneLayers(job: PruneJob, windows: Windows, saved: Saved, outputs: Held['outputs'], recall?: Recall) {
   const { model, engine, writer, stages } = job
   const a = model.architecture

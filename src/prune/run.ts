@@ -1,4 +1,4 @@
-// A prepared run: what `prune` will do to a model, decided once, before any weight is read. A plan of it is printed, and `prune` runs it.
+// A prepared run: what `prune` will do to a model, decided before any weight is read. A plan of it is printed.
 // Options are resolved and plans are made here and nowhere else.
 
 import { bytes, count } from '../base/display.ts'
@@ -39,7 +39,7 @@ export interface PreparedRun {
  * @param calibration windows or texts. @default the model writes its own text
  * @param bytesOf what `size` is of. @default the weights of the folder
  * @example prune(prepare(describeModel(checkpoint), { sparsity: 0.2 }), { engine, sink })
- * @throws UsageError for options that make no sense, or not on this model; UnsupportedModelError where it cannot be pruned
+ * @throws UsageError for options that make no sense, or not on this model; UnsupportedModelError
  */
 export function prepare(
   model: Model,
@@ -56,7 +56,7 @@ export function prepare(
   return { ...run, notices: planNotices(model, run.options, source, run.plan) }
 }
 
-/** The run at the least sparsity that reaches the size asked for. @throws UsageError where none does, or the model has it already */
+/** The run at the least sparsity that reaches the size. @throws UsageError where none does, or nothing needs to go */
 function smallEnough(run: PreparedRun): PreparedRun {
   const { size, parameters = size, method } = run.options
   if (parameters === undefined) return run
@@ -71,7 +71,8 @@ function smallEnough(run: PreparedRun): PreparedRun {
   const { below, least } = leastSparsity(sparsity => meets(at(sparsity).plan))
   if (least === undefined)
     throw new UsageError(
-      `${show(parameters)} cannot be reached: the least that method ${method} makes is ${show(of(at(below).plan))}, at sparsity ${below}; without pruning it is ${show(of(run.plan))}. Ask for more, or use another method.`,
+      `${show(parameters)} cannot be reached: the least that method ${method} makes is ${show(of(at(below).plan))}, ` +
+        `at sparsity ${below}; without pruning it is ${show(of(run.plan))}. Ask for more, or use another method.`,
     )
   const found = at(least)
   return { ...found, fits: widths => meets(withWidths(found, { widths }).plan) }

@@ -1,11 +1,11 @@
-// What runs have in common that prune one model to several sizes: the values of steps, and the dense stream on the calibration windows.
+// What runs share that prune one model to several sizes: values of steps, and the dense stream of the calibration.
 import { UsageError } from '../base/errors.ts'
 import { elements } from '../formats/tensors.ts'
 import type { Recall } from '../forward/stream.ts'
 import { asBytes, type Scratch } from '../output/activations.ts'
 import { type Saved, savedBy } from '../output/steps.ts'
 
-/** The rows of the dense stream after each half-block, in a scratch file as far as there is room: the first run writes them, the next ones read. */
+/** The dense stream after each half-block, in a scratch file as far as it has room: one run writes, the next read. */
 export class DenseRows {
   /** Bytes by half-block and batch. */
   readonly #places = new Map<string, number>()

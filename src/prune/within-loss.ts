@@ -1,6 +1,6 @@
-// Prunes as far as `maxLoss` allows: trial runs, which write nothing, look for the largest sparsity whose cost on held-out windows is within
-// it, and the last run writes. The cost grows smoothly and convexly with sparsity: nearly as a power of it, so that its logarithm is a line
-// over that of sparsity, through two trials, or through one with slope 2. All runs are on the same windows, which are made once.
+// Prunes as far as `maxLoss` allows: trials, which write nothing, find the largest sparsity whose cost on held-out
+// windows is within it, and the last run writes. The cost is nearly a power of sparsity: its logarithm is a line over
+// that of sparsity, through two trials, or through one with slope 2. All runs share the same windows.
 import { TextError, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import { memoryContext } from '../forward/context.ts'
@@ -69,7 +69,8 @@ export async function* pruneWithinLoss(run: PreparedRun, input: PruneInput): Pro
   if (!found) {
     const { sparsity, cost } = trials.reduce((least, one) => (one.cost < least.cost ? one : least))
     throw new UsageError(
-      `max-loss is ${maxLoss}; at sparsity ${sparsity}, the least that was tried, pruning costs ${cost.toFixed(3)} nats a token. Allow more, or calibrate on more text.`,
+      `max-loss is ${maxLoss}; at sparsity ${sparsity}, the least that was tried, pruning costs ${cost.toFixed(3)} ` +
+        'nats a token. Allow more, or calibrate on more text.',
     )
   }
   yield announced('last run', TRIALS + 1, found.options.sparsity)
@@ -82,7 +83,7 @@ const announced = (name: string, number: number, sparsity: number) =>
 
 const middle = (within: Trial, beyond: Trial) => round((within.sparsity + beyond.sparsity) / 2)
 
-/** Where the cost is `wanted` by the trials on both sides, or the one that there is; the middle where that is not between them. */
+/** Where the cost is `wanted` by the trials on both sides, or by the only one; the middle where that is not between. */
 function guess(within: Trial, beyond: Trial, wanted: number): number {
   const trials = [within, beyond].filter(({ cost }) => cost > 0 && cost < Number.POSITIVE_INFINITY)
   const [from, to] = trials

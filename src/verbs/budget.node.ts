@@ -1,5 +1,5 @@
-// How many calibration windows a run has time for. The first layers are pruned on few windows and on more, into nowhere: what that takes for
-// a window, and what besides, holds for all layers alike. Of allocation by sensitivity the branches grow with the square of the layers.
+// How many calibration windows a run has time for. The first layers are pruned on few windows and more, into nowhere:
+// the time for a window, and besides, is like that of all layers. Branches of sensitivity grow with their square.
 
 import { total } from '../base/clock.ts'
 import { duration } from '../base/display.ts'
@@ -92,12 +92,13 @@ export async function* windowsWithinEvents(
   const windows = Math.max(least, Math.min(most, Math.floor((left - fixed) / window)))
   const expected = fixed + windows * window
   yield notice(
-    `${windows} calibration windows (--windows ${windows}): about ${duration(expected)}, by ${TRIED.layers} layers that were tried.${expected > left ? ` That is more than there is; fewer are of no use.` : ''}`,
+    `${windows} calibration windows (--windows ${windows}): about ${duration(expected)}, by ${TRIED.layers} layers ` +
+      `that were tried.${expected > left ? ' That is more than there is; fewer are of no use.' : ''}`,
   )
   return { windows, seconds: expected }
 }
 
-/** Seconds of a run besides its windows, and for each of them. @param heldOut windows that losses are measured on @param trials of the first layers */
+/** Seconds of a run besides its windows, and for each window. @param heldOut windows @param trials of first layers */
 export function expectation(
   a: Architecture,
   { seqLen, heldOut, probeTokens, allocate }: Pick<ResolvedOptions, 'seqLen' | 'heldOut' | 'probeTokens' | 'allocate'>,

@@ -24,8 +24,8 @@ export interface DeviceChoice {
 type Open = (device: Device) => Promise<Found<unknown>>
 
 /**
- * CUDA where it opens. WebGPU on a Mac alone: ONNX Runtime does not tell which adapter it takes, and elsewhere that may be a driver in software,
- * which is slower than the CPU.
+ * CUDA where it opens. WebGPU on a Mac alone: ONNX Runtime does not tell which adapter it takes, which elsewhere may be
+ * a driver in software, slower than the CPU.
  * @param beside an option that works on the CPU alone, as `--blas` @param open what opens a device and multiplies on it
  * @example
  * const { device, why } = await chooseDevice()
@@ -45,8 +45,8 @@ export async function chooseDevice(
 }
 
 const NOT_TOLD =
-  'CUDA does not open here (fasp inspect --devices says why), and ONNX Runtime does not tell whether WebGPU would run on a GPU or on a driver ' +
-  'in software; ask for it by --device webgpu'
+  'CUDA does not open here (fasp inspect --devices says why), and ONNX Runtime does not tell whether WebGPU would ' +
+  'run on a GPU or on a driver in software; ask for it by --device webgpu'
 
 async function opened(device: Device): Promise<Found<{ readonly attention: string }>> {
   return attempt(async () => {
@@ -72,7 +72,7 @@ async function attempt<T>(look: () => T | Promise<T>): Promise<Found<T>> {
 export type Devices = Awaited<ReturnType<typeof inspectDevices>>
 
 /**
- * What this machine computes with: CPU, memory, ONNX Runtime, BLAS, OpenVINO, WebGPU and CUDA. Loads their libraries and drivers.
+ * What this machine computes with: CPU, memory, ONNX Runtime, BLAS, OpenVINO, WebGPU, CUDA. Loads their drivers.
  * @example
  * const { webgpu, auto } = await inspectDevices()
  * @throws DeviceError where ONNX Runtime is missing and cannot be fetched */
@@ -108,7 +108,7 @@ async function runtimeIn(folder: string) {
   return {
     ...{ version: engine.facts.onnxruntime, folder, graphs: engine.facts.graphs },
     providers: backends.filter(({ bundled }) => bundled).map(({ name }) => name),
-    /** One operator uses so many threads without `--threads`: the calling thread and the threads that ONNX Runtime starts. Linux only. */
+    /** One operator has so many threads by default: the calling one and those of ONNX Runtime. Linux only. */
     threads: before === undefined ? undefined : threadsHere()! - before + 1,
   }
 }

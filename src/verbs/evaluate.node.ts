@@ -1,4 +1,4 @@
-// `evaluate` in Node: zero-shot tasks by their names, and the distance to a dense model, whose hidden states are on disk meanwhile.
+// `evaluate` in Node: tasks by name, and the distance to a dense model, whose hidden states are on disk meanwhile.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Progress } from '../base/events.ts'

@@ -26,11 +26,11 @@ export interface ExportPathOptions extends EngineChoice {
   readonly dtype?: string
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
-  /** Go on from the last tensor that a run into the same output had saved which was stopped or killed: to the same bytes. @default false */
+  /** Go on from what an earlier run into this output has saved that was stopped, to the same bytes. @default false */
   readonly resume?: boolean
-  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each tensor. @default 15 */
+  /** Seconds between two savings for `resume`, at least; 0: after each tensor. @default 15 */
   readonly saveEvery?: number
-  /** Also run each export in the runtime that it is for, where that is installed (node-llama-cpp, @huggingface/transformers). @default false */
+  /** Run each export in its runtime, too, if installed (node-llama-cpp, @huggingface/transformers). @default false */
   readonly verify?: boolean
 }
 

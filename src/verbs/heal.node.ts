@@ -1,4 +1,4 @@
-// `heal` in Node: a pruned model and the model that it was pruned from → a folder like the pruned one, with weights nearer to the dense model.
+// `heal` in Node: a pruned model and the one it was pruned from → a folder of that layout, nearer to the dense model.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { baseName, isGgufFile } from '../base/display.ts'
@@ -61,25 +61,25 @@ export interface HealOptions extends HealingOptions, EngineChoice {
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
   /**
-   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets, in equal shares; or windows, ready made, of ids of the pruned
-   * model, with some that are held out. @default self, which the model writes
+   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or data sets, in equal shares; or windows of ids of the
+   * pruned model, some of them held out. @default self, which the model writes
    */
   readonly calibration?: readonly TextInput[] | Windows
   /**
-   * Texts of another kind to measure on, by which the best step is found, given as `calibration` is; none of them is healed on. @default windows
-   * of the same texts, which are left out
+   * Texts of another kind to find the best step by, given as `calibration` is; none of them is healed on.
+   * @default windows of the same texts, which are left out
    */
   readonly measureOn?: readonly TextInput[]
   /**
-   * Go on from the last step that a run into the same output had saved which was stopped or killed: to the same bytes. It is refused where that
-   * was begun with other options, texts, models, engine or version. @default false
+   * Go on from the last step that a run into this output has saved which was stopped, to the same bytes. It is refused
+   * where that had other options, texts, models, engine or version. @default false
    */
   readonly resume?: boolean
   /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each step. @default 15 */
   readonly saveEvery?: number
   /**
-   * The processes that do this together, of `openGroup`: each has a part of the windows, and all are given the same options. The root writes; the
-   * others read both models and the texts, too, and get the same result (docs/distributed.md). @default this one alone
+   * The processes of `openGroup` that do this together: each has a part of the windows, all have the same options. The
+   * root writes; the others read the same and get the same result (docs/distributed.md). @default this one alone
    */
   readonly group?: Group
 }
@@ -135,7 +135,7 @@ export async function* healEvents(source: string | Model, options: HealOptions):
     const own = yield* saved.step('calibration', async function* () {
       if (!measured) return yield* calibration(memory, dense, input, { ...size, seed })
       const windows = yield* calibration(memory, dense, input, { ...size, heldOut: 0, seed })
-      const apart = { ...size, windows: heldOut, heldOut: 0, seed: seed + 1 } // what the model writes is not what it is healed on
+      const apart = { ...size, windows: heldOut, heldOut: 0, seed: seed + 1 } // other text than it is healed on
       const { windows: to, texts } = yield* calibration(memory, dense, { texts: measured }, apart)
       return { ...windows, heldOut: to, measuredOn: texts }
     })

@@ -1,4 +1,4 @@
-// Whether a model has room to write its own calibration text: token by token all of it is read again and again, so it is held in float32, a
+// Whether a model has room to write its own calibration text: each token reads all of it, so it is held in float32, a
 // mixture with all its experts. Pruning itself holds a half-block, or an expert.
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
@@ -7,7 +7,7 @@ import type { PreparedRun } from '../prune/run.ts'
 import { writesText } from '../text/calibration.ts'
 import { ownTextBytes } from '../text/sample.ts'
 
-/** @param memory that there is, in bytes @throws UsageError where a model is to write a text, and is larger than that */
+/** @param memory bytes that there are @throws UsageError where a model that is larger is to write a text */
 export function checkOwnText(
   {
     model: { checkpoint, architecture },
@@ -20,6 +20,8 @@ export function checkOwnText(
   const needed = ownTextBytes(architecture, options)
   if (needed > memory)
     throw new UsageError(
-      `${checkpoint.name}: without a text to calibrate on the model writes one itself, for which all of it is held in float32: ${bytes(needed)}, and this machine, its container or ulimit -v has room for ${bytes(memory)}. Give --calibration <text file>; then one layer at a time is in memory.`,
+      `${checkpoint.name}: without a text to calibrate on the model writes one itself, for which all of it is held ` +
+        `in float32: ${bytes(needed)}, and this machine, its container or ulimit -v has room for ${bytes(memory)}. ` +
+        'Give --calibration <text file>; then one layer at a time is in memory.',
     )
 }

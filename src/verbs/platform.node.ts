@@ -18,7 +18,7 @@ export interface EngineChoice {
 
 export const isOpen = (engine: EngineOptions | Engine): engine is Engine => 'run' in engine
 
-/** The engine of a choice, opened unless it is open. @throws MemoryError where its threads have no room: it would wait for them for ever */
+/** The engine of a choice, opened unless it is open. @throws MemoryError where its threads have no room */
 export function choose({ engine = {} }: EngineChoice): ChosenEngine {
   if (isOpen(engine)) return { engine, [Symbol.asyncDispose]: leave }
   checkMemory('prune', 'ONNX Runtime', 0, engine.threads)
@@ -26,7 +26,7 @@ export function choose({ engine = {} }: EngineChoice): ChosenEngine {
   return { engine: opened, [Symbol.asyncDispose]: () => opened.close() }
 }
 
-/** A text file (.txt, .jsonl, .parquet, .gz of these), the name of a data set (`wikitext2`, `c4`, `hf:org/name/config:split`), or a text. */
+/** A text file (.txt, .jsonl, .parquet, .gz), a data set (`wikitext2`, `c4`, `hf:org/name/config:split`), or a text. */
 export type TextInput = string | NamedText
 
 /** Finds and reads texts that are wanted later. @throws as `findTexts` */

@@ -1,5 +1,5 @@
-// `heal` of `prune`: what is pruned goes to a folder in the unfinished output, and is healed from there to where it would have gone. The dense
-// model is the one that is open; healing reads the texts that were calibrated on.
+// `heal` of `prune`: pruning writes a folder in the unfinished output, and healing goes from there to the output. The
+// dense model is the one that is open; healing reads the texts that were calibrated on.
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
@@ -47,7 +47,7 @@ import { pruneWithCard } from './verbs.ts'
 /** Where the pruned model is until it is healed, in the unfinished output. */
 export const PRUNED = 'pruned/'
 
-/** Healing after pruning, where it is not as `heal` does it by itself. Texts, windows and the seed are those of pruning. */
+/** Healing after pruning, where it differs from `heal`. Texts, windows and the seed are those of pruning. */
 export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank' | 'top'>
 
 const { tokens, lr, train, rank, top } = takenBy('heal', 'node')
@@ -175,7 +175,7 @@ export async function* pruneBeside(
   return { ...result, healed: yield* healSent(run, plan, on, {}, async function* () {}) }
 }
 
-/** Heals what lies in a folder of the root. @param pruned there: the folder, and what is healed on @param write is given what `fasp.json` will say, too */
+/** Heals a folder of the root. @param pruned the folder, and the text @param write also gets the `fasp.json` */
 async function* healSent(
   { model, options, source }: PreparedRun,
   { choice, sizes }: HealingPlan,

@@ -57,7 +57,7 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
   readonly output?: string
   /** Replace an output that an earlier run wrote. @default false */
   readonly overwrite?: boolean
-  /** Formats to write the result in besides, each in a folder of its own below `output`. @default none; gguf where `output` is a `.gguf` */
+  /** Formats to write besides, each in a folder below `output`. @default none; gguf where `output` is a `.gguf` */
   readonly to?: readonly ExportRequest[]
   /**
    * Element type of all weights written: F32, F16, BF16 or F64; of a `.gguf` one of its types. A folder from a
@@ -65,19 +65,19 @@ export interface PlanOptions extends Omit<PruneOptions, 'dtype'>, RecipeOptions 
    */
   readonly dtype?: string
   /**
-   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or names of data sets (`wikitext2`, `c4`, `hf:org/name:split`), in equal shares; or
-   * windows, ready made. @default self, which the model writes
+   * Texts, text files (.txt, .jsonl, .parquet, .gz of these) or data sets (`wikitext2`, `c4`, `hf:org/name:split`), in
+   * equal shares; or windows. @default self, which the model writes
    */
   readonly calibration?: readonly TextInput[] | Windows
   /**
-   * Heal what was pruned, by gradients, on so many tokens of the calibration texts, or `true` for as many as `heal` takes by itself; or with
-   * `tokens`, `lr`, `train`, `rank` and `top` as `heal` has them. The output and its exports are of the healed model. Of text that the model
-   * writes the windows that were calibrated on come again. @default it is not healed
+   * Heal what was pruned, by gradients, on so many tokens of the calibration texts, `true` for as many as `heal` takes,
+   * or with `tokens`, `lr`, `train`, `rank` and `top` as `heal` has them. Output and exports are of the healed
+   * model. Own text is that of the calibration again. @default it is not healed
    */
   readonly heal?: number | boolean | HealChoice
   /** Which tokens of the vocabulary stay; the rows of the others go, before all else (`cutVocabulary`). @default all */
   readonly vocabulary?: VocabularyChoice<TextInput>
-  /** Texts for perplexity, before and after, in windows of `seqLen`; a plan counts their tokens by a smaller vocabulary. A sink takes none. @default none */
+  /** Texts for perplexity before and after; a plan counts their tokens. A sink takes none. @default none */
   readonly text?: readonly TextInput[]
   readonly signal?: AbortSignal
 }
@@ -88,26 +88,28 @@ export interface PrunePathOptions extends Omit<PlanOptions, 'output'>, EngineCho
   /** The first so many windows of each of them. @default all */
   readonly textWindows?: number
   /**
-   * Go on from what an earlier run into `output` had done that was stopped, to the same bytes. It is refused where that was begun with other
-   * options, texts, another model, engine or version, or where a method has functions of yours. A run that fails or is stopped after some
+   * Go on from what an earlier run into `output` had done that was stopped, to the same bytes. Refused for another
+   * model, other options or texts, another engine or version, and functions of yours. A run that was stopped after some
    * seconds leaves that in a hidden folder beside `output`, until a run into it ends well. @default false
    */
   readonly resume?: boolean
-  /** Seconds between two savings of the state that `resume` goes on from, at least; 0: after each half-block, or tensor of an export. @default 15 */
+  /** Seconds between two savings for `resume`, at least; 0: after each half-block or exported tensor. @default 15 */
   readonly saveEvery?: number
   /**
-   * What does not depend on the sparsity is made once in the runs that are given the same object: calibration windows, statistics of the dense
-   * model, sensitivities, and the dense stream, which takes up to half of the room that the disk of the output has beside it until `common` is
-   * disposed of. They may differ in `sparsity` and `output`, a path, alone.
-   * @example await using common = new CommonSteps(); for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
+   * Runs that are given the same object make once what does not depend on the sparsity: calibration windows, statistics
+   * of the dense model, sensitivities, and the dense stream, in up to half of the free disk beside the output until
+   * `common` is disposed of. They may differ in `sparsity` and `output`, a path, alone.
+   * @example
+   * await using common = new CommonSteps()
+   * for (const sparsity of [0.2, 0.3]) await prune(model, { sparsity, common, output: `smaller-${sparsity}` })
    */
   readonly common?: CommonSteps
   /**
-   * The processes that do this together, of `openGroup`: each calibrates on a part of the windows, and all are given the same options. The root
-   * writes; the others read the model and the texts, too, and get the same result without exports (docs/distributed.md). @default this one alone
+   * The processes of `openGroup` that do this together: each calibrates on a part of the windows, all have the same
+   * options. The root writes; the others get the same result without exports. @default this one alone
    */
   readonly group?: Group
-  /** Keep what exports in quantised types round with, in the folder `statistics`; `exportModel` then has it, too. @default false */
+  /** Keep what quantised exports round with, in the folder `statistics`, for `exportModel`, too. @default false */
   readonly keepStatistics?: boolean
 }
 
@@ -116,7 +118,7 @@ export interface PathPlan extends Plan {
   /** Absent where the vocabulary is whole. */
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
-  /** Where it is healed: tokens, and the bytes that takes after pruning: peak memory, and disk that is free again in the end. */
+  /** Where it is healed: tokens, and bytes that this takes after pruning: peak memory, and disk until its end. */
   readonly healing?: { readonly tokens: number; readonly memoryBytes: number; readonly diskBytes: number }
 }
 
@@ -220,7 +222,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
       const keeps = keepStatistics || rounds
       const statistics = keeps ? shardedBytes(run.plan.grams) : 0
       const expectedBytes = shardedBytes(run.plan.tensors) + healed + statistics + Math.max(exported, scratch)
-      const temporary = healing ? PRUNED : keepStatistics ? undefined : STATISTICS // in a folder; of a .gguf file nothing stays
+      const temporary = healing ? PRUNED : keepStatistics ? undefined : STATISTICS // of a .gguf file nothing stays
       const identity = runIdentity()
       if ((resume || common) && !identity)
         throw new UsageError('resume and common go by hashes: functions of yours, and texts without sha256, have none.')
@@ -255,7 +257,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
         const texts = measuredOn.length > 0
         // The untouched model, also where the vocabulary is cut: that costs, too.
         const whole = () => perplexityOf(model.whole ?? model, 'evaluate dense')
-        const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // what is wrong with a text shows early
+        const dense = texts ? yield* saved.step('perplexity of the dense model', whole) : [] // reads the texts early
         const pruneInto = (saved: Saved) =>
           together(own, group, () =>
             pruneWithinLoss(run, { ...place, ...on, group, saved, heals: healing !== undefined }),
@@ -266,7 +268,7 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
           : { result: yield* pruneInto(saved), at: folder }
         await using pruned = await openCheckpoint(join(sink.pending, folder))
         await using last = await openCheckpoint(join(sink.pending, at))
-        // A GGUF source gives its tokenizer and names to a GGUF result. What pruning counted is used to round what was healed, too.
+        // A GGUF source gives its tokenizer and names to a GGUF result. Statistics of pruning round what is healed.
         const written = describeModel({ ...last, ...given, statistics: pruned.statistics, name: output })
         if (!single) {
           const logits = await fewLogits(memoryContext(chosen.engine, signal), written)
@@ -382,7 +384,7 @@ const withDtype = ({ to, dtype }: ExportRequest, own: string | undefined): Expor
   dtype: dtype ?? TARGETS[to]?.dtypes.find(one => one === own),
 })
 
-/** The type of the folder that a GGUF file is made from and that does not remain. 11 bits are enough for 8 of a quantised type. */
+/** Type of the temporary folder that a GGUF file is made from. 11 bits are enough for 8 of a quantised type. */
 const intermediateType = ({ dtype }: ExportPlan): FloatDType => (dtype === 'F32' || dtype === 'BF16' ? dtype : 'F16')
 
 /** Whether an export rounds weights to blocks. */

@@ -22,14 +22,14 @@ import { type Given, type PreparedPrune, preparedPrune, pruneWithCard } from './
 export interface PruneInPageOptions extends PruneOptions, WebOptions {
   /** Where the files go: a `MemorySink`, or one of your own. */
   readonly output: Sink
-  /** Texts, in equal shares, of which a `File` is one; or windows, ready made. @default the model writes its own text */
+  /** Texts, in equal shares, of which a `File` is one; or windows. @default the model writes its own text */
   readonly calibration?: readonly NamedText[] | Windows
-  /** Opens a file for activations beyond `memory`, such as one of the origin-private file system. @default they are in memory */
+  /** Opens a file for activations beyond `memory`, as of the origin-private file system. @default they are in memory */
   readonly openScratch?: () => Promise<Scratch>
   /**
-   * Save the run in a folder, and go on from what is found there, to the same bytes. `output` must have `file`, and what an earlier run has
-   * written to it. It is refused where that was begun with other options, another engine or version. When the run has ended, the folder is
-   * the caller's to remove. @default nothing is saved
+   * Save the run in a folder, and go on from what is there, to the same bytes. `output` must have `file`, and what was
+   * written to it. Refused for other options, another engine or version. When the run has ended, the caller removes the
+   * folder. @default nothing is saved
    */
   readonly saved?: SavedInPage
 }

@@ -1,4 +1,4 @@
-// `recipe`: the `fasp.json` of a result says how it was made. That is done again, but for what is given beside it; what differs is told first.
+// `recipe`: a run as the `fasp.json` of a result says, but for options given beside it; differences are told first.
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { baseName, isGgufFile } from '../base/display.ts'

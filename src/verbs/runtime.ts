@@ -1,5 +1,5 @@
-// The engine over any package of ONNX Runtime. That of Node writes results into the arrays that it is handed; onnxruntime-web leaves these as
-// they are, and gives results in arrays of its own, but for those in buffers of a GPU.
+// The engine over any package of ONNX Runtime. That of Node writes results into arrays that it is handed;
+// onnxruntime-web gives results in arrays of its own, but for those in buffers of a GPU.
 import type { InferenceSession, Tensor } from 'onnxruntime-common'
 import { createEngine as createEngineOver, type Engine, type EngineParts, type Runtime } from '../engine/engine.ts'
 import type { EngineOptions } from '../engine/options.ts'

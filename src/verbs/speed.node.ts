@@ -1,5 +1,5 @@
-// Speed of models: a prompt, then token by token, in our own decoder and, for GGUF files, in llama.cpp. Models take turns, so that what else
-// the machine does hits all alike, and are opened for each.
+// Speed of models: a prompt, then token by token, in our decoder and, for GGUF files, in llama.cpp. Models take turns,
+// so that what else the machine does hits all alike, and are opened for each.
 import { totalmem } from 'node:os'
 import { bytes, shortNames } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
@@ -28,7 +28,7 @@ const PROMPT = 512
 const AFTER = 64
 
 /**
- * Times models side by side: a prompt, then token by token, in our decoder and, for GGUF files, in llama.cpp where it is installed.
+ * Times models in turns: a prompt, then token by token, in our decoder and, for GGUF files, in llama.cpp if installed.
  * @param models paths, or names on the Hub
  * @example
  * for await (const event of speed(['my-model', 'smaller'])) console.error(event)
@@ -88,7 +88,7 @@ interface Found {
   readonly positions: number
 }
 
-/** @throws UsageError for a model whose context is too short, or that our decoder, which holds it in float32, has no room for */
+/** @throws UsageError for a model whose context is too short, or that is too large for our decoder, in float32 */
 async function look(path: string, name: string): Promise<Found> {
   await using model = await finish(nodeVerbs.openModel(path))
   const { checkpoint, architecture: a } = model
@@ -98,7 +98,8 @@ async function look(path: string, name: string): Promise<Found> {
   const needed = decoderBytes(a, 1, PROMPT + AFTER)
   if (needed > totalmem() / 2)
     throw new UsageError(
-      `${name} takes ${bytes(needed)} in float32, more than half of what this machine has (${bytes(totalmem())}). Leave it out.`,
+      `${name} takes ${bytes(needed)} in float32, more than half of what this machine has (${bytes(totalmem())}). ` +
+        'Leave it out.',
     )
   return { path, name, gguf: checkpoint.format === 'gguf', vocabulary, positions }
 }

@@ -1,4 +1,4 @@
-// The verbs of the public API that read one model, over whatever opens it: node.ts binds them to paths, web.ts to what a page has.
+// The verbs of the public API that read one model: node.ts binds them to paths, web.ts to what a page has.
 // Here they are generators; each is a promise besides (`promised`).
 
 import { UsageError } from '../base/errors.ts'
@@ -67,7 +67,7 @@ async function orClosed<T>(close: () => Promise<void>, make: () => T): Promise<T
   }
 }
 
-/** What users name a model by, or one that is open. Named, since TypeScript writes the parts of a union in any order. */
+/** What users name a model by, or one that is open. A name, as TypeScript writes the parts of a union in any order. */
 export type Given<Source> = Source | Model
 
 /** How a platform opens what users name. */

@@ -1,4 +1,4 @@
-// `verify`: whether an output is what was written, and holds together. Each check says what it found, or why it could not be made.
+// `verify`: whether an output is what was written, and holds together. A check says what it found, or why it cannot.
 import { readdir } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import { firstOf } from '../base/display.ts'
@@ -20,7 +20,7 @@ import { choose, type EngineChoice } from './platform.node.ts'
 
 export interface Check {
   /**
-   * SHA-256 of the files; tensors against the config; kept indices against widths; finite values; logits against those that are recorded.
+   * SHA-256 of files; tensors against the config; kept indices against widths; finite values; recorded logits.
    */
   readonly name: 'files' | 'shapes' | 'kept' | 'weights' | 'logits'
   readonly found: 'right' | 'wrong' | 'unchecked'
@@ -99,7 +99,8 @@ async function recordOf(path: string): Promise<JsonObject> {
   if (there.isDirectory() && !(await readdir(path)).includes(OWN_MARK))
     throw new FormatError(
       path,
-      `has no ${OWN_MARK}, which says what was written. Give the folder that fasp wrote; exports below it are checked with it.`,
+      `has no ${OWN_MARK}, which says what was written. ` +
+        'Give the folder that fasp wrote; exports below it are checked with it.',
     )
   return there.isDirectory() ? readMark(join(path, OWN_MARK)) : {}
 }
@@ -166,7 +167,8 @@ async function* checkLogits(context: Context, model: Model, { logits: recorded }
   if (at >= 0)
     throw new FormatError(
       name,
-      `the logit of token ${found.ids[at]} is ${found.logits[at]}, and was ${recorded.logits[at]} in the run that wrote it`,
+      `the logit of token ${found.ids[at]} is ${found.logits[at]}, and was ${recorded.logits[at]} ` +
+        'in the run that wrote it',
     )
   return `${found.ids.length} logits are those of the run that wrote it`
 }

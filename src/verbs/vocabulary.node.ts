@@ -16,7 +16,7 @@ export async function* openWithVocabulary(
   text: readonly NamedText[] = [],
   signal?: AbortSignal,
 ): Progress<WithVocabulary<OpenedModel>> {
-  const keep = yield* openTexts(vocabulary?.keep, 'calibration', { signal }) // what is wrong with it shows before a long download
+  const keep = yield* openTexts(vocabulary?.keep, 'calibration', { signal }) // before a long download
   const model = yield* nodeVerbs.openModel(source, { signal })
   if (!vocabulary) return model
   let cut: Model | undefined
