@@ -1,5 +1,4 @@
 // Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
-
 import { promised } from './base/events.ts'
 import type { Engine } from './engine/engine.ts'
 import { logits as logitsIn } from './evaluate/logits.ts'
@@ -10,8 +9,8 @@ import { exportGguf as exportGgufEvents } from './write/gguf/export.ts'
 import { exportOnnx as exportOnnxEvents } from './write/onnx/export.ts'
 
 /**
- * The model with a smaller vocabulary: the tokens of some texts, all bytes, special and added tokens, and those of the chat template. Texts of
- * these have the ids that they had, renumbered, and the same logits. It is read as `model` is, and open as long.
+ * The model with a smaller vocabulary: the tokens of some texts, all bytes, special and added tokens, and those of the
+ * chat template. These texts have the same ids, renumbered, and the same logits. It is open as long as `model`.
  * @example
  * const smaller = await cutVocabulary(model, { keep: [{ name: 'notes', text: async () => notes }], size: 16000 })
  * console.log(smaller.checkpoint.vocabulary) // tokens before and after, and on each text tokens per word
@@ -21,7 +20,7 @@ import { exportOnnx as exportOnnxEvents } from './write/onnx/export.ts'
 export const cutVocabulary = promised(cutVocabularyEvents)
 
 /**
- * Writes a model for transformers.js into a sink: `onnx/model.onnx` and its like with the files beside them, each read back.
+ * Writes a model for transformers.js into a sink: `onnx/model.onnx` and files beside it, each read back.
  * @example
  * const sink = new MemorySink()
  * await exportOnnx(model, sink, { engine, dtypes: ['q8'] })

@@ -1,6 +1,6 @@
 /**
- * The library in Node: verbs over folders, files and names on the Hub, and what they are made of. Each verb is a promise, whose options take
- * `onEvent`, and a generator of the same events, which returns what the promise gives.
+ * The library in Node: verbs over folders, files and names on the Hub, and what they are made of. Each verb is a
+ * promise, whose options take `onEvent`, and a generator of the same events, which returns what the promise gives.
  * @module fasp
  */
 import { promised } from './base/events.ts'
@@ -44,7 +44,7 @@ const pushEvents = checked('push', (folder: string, id: string, options?: PushOp
 )
 
 /**
- * Prunes a model into the folder `output`, and exports the result; or into a `.gguf` file, of which no folder remains; or into a sink.
+ * Prunes a model into the folder `output`, and exports it; or into a `.gguf` file without a folder; or into a sink.
  * @param source folder, `.gguf` file, name on the Hub (`org/name`), or a model that is open
  * @example
  * const { sizes } = await prune('my-model', { sparsity: 0.2, output: 'smaller', calibration: ['wiki.txt'] })
@@ -58,8 +58,8 @@ const pushEvents = checked('push', (folder: string, id: string, options?: PushOp
 export const prune = promised(pruneEvents)
 
 /**
- * All of `prune` that comes before a weight is read: checks options, machine, output and texts, fetches the model where need be, opens it, and
- * decides how it is pruned.
+ * All of `prune` before a weight is read: checks options, machine, output and texts, fetches the model if need be,
+ * opens it, and decides how it is pruned.
  * @example
  * await using run = await prepare('my-model', { sparsity: 0.2, output: 'smaller' })
  * console.log(run.plan.sizes, run.notices)
@@ -77,8 +77,8 @@ export const prepare = promised(prepareEvents)
 export const planPrune = promised(planPruneEvents)
 
 /**
- * Chooses `windows` of a run of `prune` by the seconds that it may take on this machine, without exports, healing, and measures on `text`: by
- * what the first two layers take.
+ * Chooses `windows` of `prune` by the seconds that it may take on this machine, without exports, healing, and measures
+ * on `text`: by what the first two layers take.
  * @param source as in `prune`
  * @example
  * const options = { sparsity: 0.3, method: 'best', calibration: ['wiki.txt'] }
@@ -119,7 +119,7 @@ export const evaluate = promised(evaluateEvents)
 export const perplexity = promised(perplexityEvents)
 
 /**
- * Continues a text, or answers in a chat, by the model's chat template. Events of type `text` are what is written as it is written.
+ * Continues a text, or answers in a chat, by the model's chat template. Events of type `text` have the new text.
  * @example
  * const { text } = await generate('my-model', 'Once upon a time', { maxTokens: 64, temperature: 0.8 })
  * @example
@@ -139,24 +139,25 @@ export const inspect = promised(inspectEvents)
 /**
  * Writes a model in other formats, and reads each back to check it.
  * @example
- * const [{ path, bytes }] = await exportModel('smaller', { output: 'smaller.gguf', to: [{ to: 'gguf', dtype: 'Q8_0' }] })
+ * const [{ path }] = await exportModel('smaller', { output: 'smaller.gguf', to: [{ to: 'gguf', dtype: 'Q8_0' }] })
  * @throws FaspError
  */
 export const exportModel = promised(exportModelEvents)
 
 /**
- * Brings a pruned model nearer to the model that it was pruned from, without labels: its weights go down the gradient of the KL between their
- * next-token probabilities. The step with the least KL on windows that are not trained on is written, in the layout, names and types that it has.
+ * Brings a pruned model nearer to the one that it was pruned from, without labels: its weights go down the gradient of
+ * the KL between their next-token probabilities. The step with the least KL on held-out windows is written, in the
+ * layout, names and types of the pruned model.
  * @param source the pruned model: folder, `.gguf` file, name on the Hub, or a model that is open
  * @example
- * const { kl, tokens } = await heal('smaller', { dense: 'my-model', output: 'healed', calibration: ['wiki.txt'], tokens: 65536 })
+ * const { kl, tokens } = await heal('smaller', { dense: 'my-model', output: 'healed', calibration: ['wiki.txt'] })
  * console.log(kl.before, kl.after)
  * @throws NumericError where no step is nearer than the start, and nothing is written; FaspError
  */
 export const heal = promised(healEvents)
 
 /**
- * Compares methods at several sparsities under one protocol. A run that fails says so in the result and leaves the others alone.
+ * Compares methods at several sparsities under one protocol. A run that fails says so and leaves the others alone.
  * @example
  * const { runs } = await compare('my-model', {
  *   methods: ['paper', 'stock:alpha=0.25'],
@@ -164,13 +165,13 @@ export const heal = promised(healEvents)
  *   text: ['wiki.test.txt'],
  *   output: 'result.json', // run it again where it was stopped, and it goes on from there
  * })
- * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
+ * @throws FaspError before any run for nonsense options and files that cannot be read; RunError for the dense model
  */
 export const compare = promised(compareEvents)
 
 /**
- * Checks that what `prune` or `exportModel` wrote is whole and as it was written: SHA-256 of its files, tensors against the config, kept
- * indices against widths, finite weights, and some logits against those that `fasp.json` records. Of a `.gguf` file what can be.
+ * Checks that what `prune` or `exportModel` wrote is whole and unchanged: SHA-256 of its files, tensors against the
+ * config, kept indices against widths, finite weights, and recorded logits. Of a `.gguf` file what can be.
  * @example
  * const { right, checks } = await verify('smaller')
  * for (const { name, found, text } of checks) console.log(name, found, text)
@@ -190,7 +191,7 @@ export function openEngine(options: EngineOptions = {}): Engine {
 }
 
 /**
- * Where a model is on disk: `path` itself if it exists; or else the Hub's model of that name, in the Hub's cache, fetched where need be.
+ * Where a model is on disk: `path` if it exists; or the Hub's model of that name, in its cache, fetched if need be.
  * @example
  * const folder = await fetchModel('org/name')
  * @throws FormatError, HubError, OutputError

@@ -1,6 +1,6 @@
 /**
- * The library in pages and their workers: the verbs of `fasp` over picked files, Blobs and addresses, and what else `fasp` has that needs no
- * paths: methods, exports, tokenizers, errors, types.
+ * The library in pages and their workers: the verbs of `fasp` over picked files, Blobs and addresses, and what else
+ * `fasp` has that needs no paths: methods, exports, tokenizers, errors, types.
  * @module fasp/web
  */
 import { promised } from './base/events.ts'
@@ -20,7 +20,7 @@ const inspectEvents = checked('inspect', webVerbs.inspect)
 
 /**
  * Prunes a model into a sink.
- * @param source the files of a Hugging Face folder, the `Blob` of a `.gguf` file, the URL of either, or a model that is open
+ * @param source the files of a model folder, the `Blob` of a `.gguf` file, the URL of either, or an open model
  * @example
  * import * as ort from 'onnxruntime-web'
  * await using engine = createEngine(ort)
@@ -43,7 +43,7 @@ export const prepare = promised(prepareEvents)
 
 /**
  * Opens a model for several verbs, which leave it open.
- * @param source the files of a Hugging Face folder, the `Blob` of a `.gguf` file, or the URL of either, whose server answers ranges
+ * @param source the files of a model folder, the `Blob` of a `.gguf` file, or the URL of either, with range requests
  * @example
  * const model = await openModel(new URL('https://huggingface.co/org/name/resolve/main/model.gguf'))
  * @throws FormatError, UnsupportedModelError
@@ -74,7 +74,7 @@ export const perplexity = promised(perplexityEvents)
  */
 export const generate = promised(generateEvents)
 
-/** What a model is: architecture, tensors, parameters, bytes. Reads no weights. @throws FormatError, UnsupportedModelError */
+/** What a model is: architecture, tensors, parameters, bytes. Reads no weights. @throws FormatError */
 export const inspect = promised(inspectEvents)
 
 export type { WebSource } from './checkpoint/open.web.ts'

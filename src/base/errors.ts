@@ -1,5 +1,4 @@
 // Every error that the library throws on purpose. A message says what, where, what is allowed and what to do.
-
 import { nearest } from './display.ts'
 
 /** Base of all errors of this library. `code` is stable; messages are not. */

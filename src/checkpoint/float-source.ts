@@ -1,5 +1,4 @@
 // Tensors that are computed, not stored.
-
 import { pickRows } from '../engine/linalg/scatter.ts'
 import { fromFloat32 } from '../formats/dtype.ts'
 import type { TensorInfo, TensorSource } from '../formats/tensors.ts'

@@ -1,5 +1,4 @@
 // Opens a .gguf file on disk.
-
 import { openFile } from '../formats/file.node.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { openGgufSource } from './gguf.ts'

@@ -1,5 +1,4 @@
 // fasp bench: how fast models are on this machine, side by side.
-
 import { UsageError } from '../base/errors.ts'
 import { speed } from '../node.ts'
 import { checkTextFile, writeTextFile } from '../report/report.node.ts'

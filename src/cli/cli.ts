@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `fasp` binary. Commands run in a worker (main.ts), so that this thread obeys signals whatever JavaScript or a native call does there.
+// The `fasp` binary. Commands run in a worker (main.ts), so that this thread obeys signals whatever a native call does.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 import { existsSync, rmdirSync, rmSync } from 'node:fs'
 import { getHeapStatistics } from 'node:v8'
@@ -14,7 +14,7 @@ import { BUG, isNoMemory, outOfMemory } from './command.ts'
 const launched = launchedBy(process.env)
 const rank = isOneOfSeveral(launched) ? launched.rank : 0
 
-/** What a command may take to stop and clear up by itself after a signal. Open MPI ends its processes a second after that. */
+/** Time for a command to stop and clear up by itself after a signal. Open MPI ends its processes a second after it. */
 const PATIENCE_MS = isOneOfSeveral(launched) ? 250 : 800
 
 /** What a worker does not know of the streams that its output goes to. */
@@ -64,7 +64,7 @@ function start(): Worker {
     argv: process.argv.slice(2),
     env: SHARE_ENV, // native libraries read variables that commands set
     workerData: { stdout, stderr } satisfies Terminals,
-    resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // what this thread may have
+    resourceLimits: { maxOldGenerationSizeMb: getHeapStatistics().heap_size_limit / 2 ** 20 }, // of this thread
   })
   worker.on('message', ({ path, state }: Unfinished) => {
     if (state === 'kept') unfinished.delete(path)
@@ -85,7 +85,8 @@ function start(): Worker {
 }
 
 const MEMORY =
-  'JavaScript has no memory left. Is a file crafted to take it? If not, NODE_OPTIONS=--max-old-space-size=<MB> gives it more.'
+  'JavaScript has no memory left. Is a file crafted to take it? ' +
+  'If not, NODE_OPTIONS=--max-old-space-size=<MB> gives it more.'
 
 /** Something ended the worker, or keeps it from starting. */
 function fail(problem: string, error?: Error): void {
@@ -134,7 +135,7 @@ process.stdout.on('error', error => {
 })
 process.stderr.on('error', () => {}) // whoever read the progress has gone: no reason to leave half an output behind
 
-/** Address space that a worker and ONNX Runtime take before there is a model (Node 20, x64). With less, V8 ends the process. */
+/** Address space of a worker and ONNX Runtime without a model (Node 20, x64). With less, V8 ends the process. */
 const START_BYTES = 1.1e9
 
 try {
@@ -142,7 +143,8 @@ try {
   const { left = Infinity } = memoryLimits().address ?? {}
   if (left < START_BYTES)
     fail(
-      `${bytes(START_BYTES)} of address space are needed to start, and ${bytes(Math.max(0, left))} are left. Raise the limit (ulimit -v).`,
+      `${bytes(START_BYTES)} of address space are needed to start, and ${bytes(Math.max(0, left))} are left. ` +
+        'Raise the limit (ulimit -v).',
     )
   else obeySignals(start())
 } catch (error) {

@@ -28,13 +28,12 @@ export interface Context {
 /** What an error says that is not one of ours. */
 export const BUG = 'This is a bug in fasp; FASP_LOG=debug shows where.'
 
-/** Whether V8 (of arrays, of WebAssembly), ONNX Runtime, the C++ library or the loader of libraries says that memory has run out. */
+/** Whether V8 (arrays, WebAssembly), ONNX Runtime, C++ or the loader of libraries says that memory has run out. */
 export const isNoMemory = (message: string): boolean =>
-  /out of memory|allocation failed|failed to allocate|cannot allocate memory|bad_alloc|failed to map segment|ENOMEM/i.test(
-    message,
-  )
+  /out of memory|allocation failed|(failed to|cannot) allocate|bad_alloc|failed to map segment|ENOMEM/i.test(message)
 
 export const outOfMemory = (message: string): string =>
-  `not enough memory (${message}). Is it limited here (ulimit -v, a container)? A lower --memory, fewer --windows and --threads take less.`
+  `not enough memory (${message}). Is it limited here (ulimit -v, a container)? ` +
+  'A lower --memory, fewer --windows and --threads take less.'
 
 export const defineCommand = <V extends VerbName>(command: Command<V>): Command<V> => command

@@ -1,4 +1,4 @@
-// `fasp completion bash|zsh|fish`: scripts that complete commands, options and their values, from the one specification; elsewhere files.
+// `fasp completion bash|zsh|fish`: scripts that complete commands, options and values, by the one specification.
 import { METHOD_NAMES } from '../index.ts'
 import { TARGETS, TASK_NAMES } from '../node.ts'
 import type { Option } from '../options/option.ts'
@@ -74,7 +74,8 @@ function fish(commands: Commands): string {
       const { type, bare, short: letter, help = '' } = option
       const takes = values.length > 0 ? ` -x -a ${quoted(values.join(' '))}` : type === 'flag' || bare ? '' : ' -r'
       const short = letter ? ` -s ${letter}` : ''
-      return `complete -c fasp -n '__fish_seen_subcommand_from ${command}' -l ${name}${short}${takes} -d ${quoted(help)}`
+      const where = `__fish_seen_subcommand_from ${command}`
+      return `complete -c fasp -n '${where}' -l ${name}${short}${takes} -d ${quoted(help)}`
     }),
   ])
   return `${lines.join('\n')}\n`

@@ -32,7 +32,8 @@ export default defineCommand({
       const [dense] = result.runs
       const [pruned] = prunedRuns(result)
       print(
-        `\ntiny-llama (6 layers, trained on novels and tales for this package), FFN cut so that ${pruned.sparsity * 100} % of the decoder linears go\n`,
+        '\ntiny-llama (6 layers, trained on novels and tales for this package), ' +
+          `FFN cut so that ${pruned.sparsity * 100} % of the decoder linears go\n`,
       )
       const style = terminalStyle(process.stdout)
       print(`${wrap(headline(dense, pruned), style.columns)}\n`)

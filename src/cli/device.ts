@@ -19,7 +19,7 @@ export async function deviceOf({
 
 const INDENT = 14
 
-/** A paragraph for each kind, the choice of `--device auto` last. Names are what drivers and libraries call themselves. */
+/** A paragraph for each kind, the choice of `--device auto` last. Names are those of drivers and libraries. */
 export function devicesText(devices: Devices, columns: number): string {
   const { cpu, memory, runtime, blas, openvino, auto } = devices
   const { total, free, limit = total } = memory

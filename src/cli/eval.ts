@@ -1,5 +1,4 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
-
 import { baseName } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish } from '../base/events.ts'

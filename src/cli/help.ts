@@ -82,14 +82,20 @@ function wrapped(text: string, indent: number): string {
 /** docs/cli.md. */
 export const cliPage = (commands: readonly Command[]): string => `# Commands
 
-Every command takes \`--help\`, which shows what most people need, and where it has more \`--help-all\`, which is what this page has
-of each. Progress goes to stderr, results to stdout. With \`--json\` stdout has one JSON document and nothing else: the result, or
-\`{"error": {"code", "message"}}\`; \`--json=full\` has the indices of what is kept, too. \`--quiet\` leaves notices, errors and the outcome.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C, SIGTERM and SIGHUP are obeyed within a second).
-\`FASP_LOG=debug\` shows stack traces; \`NO_COLOR\` and \`TERM=dumb\` turn colours off.
+Every command takes \`--help\`, which shows what most people need, and \`--help-all\`, which shows all, as this page
+does. Progress goes to stderr, results to stdout. With \`--json\` stdout has one JSON document and nothing else:
+the result, or \`{"error": {"code", "message"}}\`; \`--json=full\` has the indices of what is kept, too. \`--quiet\`
+leaves notices, errors and the outcome. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C,
+SIGTERM and SIGHUP are obeyed within a second). \`FASP_LOG=debug\` shows stack traces; \`NO_COLOR\` and \`TERM=dumb\`
+turn colours off.
 
 \`--method\` takes the name of a method, and after colons its options: \`stock\`, \`best:alpha=0.25\`,
-\`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default. [methods.md](methods.md) says what they are.
+\`plain:scope=ffn+ragged:layout=compact:center\`. Of several values the first is the default.
+[methods.md](methods.md) says what they are.
 
-Made from the specifications in \`src/options/spec.ts\` and \`src/method/method.ts\`: \`npx vitest run test/docs.test.ts -u\` writes it anew.
-${commands.map(command => `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`).join('')}`
+\`npx vitest run test/docs.test.ts -u\` makes this page anew from \`src/options/spec.ts\` and
+\`src/method/method.ts\`.
+${commands.map(section).join('')}`
+
+const section = (command: Command) =>
+  `\n## fasp ${command.usage.split(' ')[0]}\n\n\`\`\`text\n${commandHelp(command, true)}\`\`\`\n`

@@ -54,7 +54,8 @@ export function exportRequest(text: string): ExportRequest {
   const [to, type] = text.split(':')
   if (!Object.hasOwn(TARGETS, to))
     throw new UsageError(
-      `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.${didYouMean(to, Object.keys(TARGETS))}`,
+      `--to is "${text}"; it must be one of ${Object.keys(TARGETS).join(', ')}, or with a type, gguf:q8_0.` +
+        didYouMean(to, Object.keys(TARGETS)),
     )
   return { to: to as TargetName, dtype: type }
 }
@@ -73,7 +74,7 @@ export function modelArgument(positionals: readonly string[]): string {
 export const paint = (stream: NodeJS.WriteStream, format: 'red' | 'dim' | 'bold', text: string): string =>
   terminalStyle(stream).bold ? styleText(format, text, { validateStream: false }) : text
 
-/** What a stream can show: no blocks and no codes where it is no terminal, or a dumb one; no bold with `NO_COLOR` (no-color.org). */
+/** What a stream can show: no blocks and codes in what is no terminal, or a dumb one; no bold with `NO_COLOR`. */
 export function terminalStyle(stream: NodeJS.WriteStream): TerminalStyle {
   const blocks = stream.isTTY === true && process.env.TERM !== 'dumb'
   return { columns: (blocks && stream.columns) || 80, blocks, bold: blocks && !process.env.NO_COLOR }

@@ -1,5 +1,4 @@
-// Shows progress events on stderr: one line that is rewritten on a terminal, plain lines otherwise. The result passes through.
-
+// Shows progress events on stderr: on a terminal one line that is rewritten, else plain lines. The result passes.
 import { bytes, duration, oneLine, percent, count as quantity, wrap } from '../base/display.ts'
 import type { Progress, ProgressEvent, Unit } from '../base/events.ts'
 import { terminalStyle } from './process.ts'

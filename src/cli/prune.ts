@@ -1,5 +1,4 @@
 // fasp prune: options → library → tables.
-
 import { wrap } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish } from '../base/events.ts'
@@ -118,7 +117,8 @@ async function pruneAll(
   const isThere = (output: string) => several && options.resume && !options.overwrite && isWritten(output)
   const left = await group.decide(() => amounts.filter(sparsity => !isThere(outputOf(sparsity)!)))
   for (const sparsity of amounts) if (!left.includes(sparsity)) done(`${outputOf(sparsity)} is there already.`)
-  if (several && isRoot) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity))) // before hours of work
+  // Before hours of work.
+  if (several && isRoot) for (const sparsity of left) await finish(planPruneEvents(model, settingsOf(sparsity)))
   await using common = left.length > 1 && group.size === 1 ? new CommonSteps() : undefined
   await using here = await modelHere(group, model, { read: options.read, signal })
   const shown: Shown[] = []

@@ -6,7 +6,7 @@ import { LEAD_MS, PASSED_ON_MS } from '../base/launcher.ts'
 import { fetchModelEvents, type Group, sendFiles } from '../node.ts'
 import { showProgress } from './progress.ts'
 
-/** Does `work` on this rank, and leaves the group in the end. @param signal of a user who interrupts: the launcher ends the others */
+/** Does `work` on this rank, and leaves the group in the end. @param signal of an interruption: all ranks end */
 export async function onRanks(group: Group, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   const isRoot = group.rank === 0
   if (!isRoot) process.stdout.write = process.stderr.write = () => true

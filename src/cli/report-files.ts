@@ -48,7 +48,7 @@ export interface Described {
   readonly samples: readonly Continuation[]
 }
 
-/** What a report says of a model, open or at a path, and what that writes. A model that does not fit the memory writes nothing. */
+/** What a report says of a model, open or at a path, and what it writes: nothing where it does not fit the memory. */
 export async function describeForReport(
   of: string | Model,
   options: ReportOptions & EngineArguments,

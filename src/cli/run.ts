@@ -1,4 +1,4 @@
-// A command line, run in this process: finds the command, loads only its code, turns errors into one line and an exit code.
+// A command line, run in this process: finds the command, loads its code, turns errors into a line and an exit code.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { oneLine } from '../base/display.ts'
 import { didYouMean, FaspError, notOneOf, UsageError } from '../base/errors.ts'

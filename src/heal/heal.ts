@@ -3,7 +3,6 @@
 // distance on held-out windows is measured now and then, with the weights as written; the nearest weights are kept.
 // Of several processes each has its own windows: gradients and distances are added up, and all take the same step.
 // Source: Hinton et al. 2015 (arXiv 1503.02531) for the loss; Minitron (arXiv 2407.14679) for it alone after pruning.
-
 import { NumericError, UsageError } from '../base/errors.ts'
 import type { Progress, ProgressEvent } from '../base/events.ts'
 import { randomNumbers } from '../base/random.ts'

@@ -24,7 +24,7 @@ import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
 import type { RepoType } from './request.ts'
 
-/** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have a part of their own before it. */
+/** Ending of incomplete downloads, which `hf cache` knows. Those of running processes have their own part before it. */
 const PARTIAL = '.fasp.incomplete'
 /** A download of another machine that has not grown for so long belongs to a process that was killed. */
 const ABANDONED_MS = 120_000
@@ -144,7 +144,7 @@ export class RepoCache {
 
   #pointer = (commit: string, { path }: RemoteFile): string => join(this.snapshot(commit), path)
 
-  /** A symbolic link, as Python makes it; where the file system has none, a hard link; or else a copy. There is no moment without one. */
+  /** A symbolic link, as Python makes it; or a hard link; or a copy. At no moment is there none. */
   async #link(commit: string, file: RemoteFile): Promise<void> {
     const blob = this.#blob(file)
     const pointer = this.#pointer(commit, file)

@@ -1,5 +1,5 @@
-// Data sets on the Hub: a file of one, or a split as the parquet files that the Hub keeps of every data set in the branch
-// refs/convert/parquet: <configuration>/<split>/0000.parquet and so on. Source: huggingface.co/docs/dataset-viewer/parquet.
+// Data sets on the Hub: a file of one, or a split as parquet files, which the Hub keeps of every data set in the branch
+// refs/convert/parquet as <configuration>/<split>/0000.parquet. Source: huggingface.co/docs/dataset-viewer/parquet.
 import { readdir, stat } from 'node:fs/promises'
 import { join, posix } from 'node:path'
 import { firstOf } from '../base/display.ts'
@@ -35,7 +35,7 @@ interface Fetching {
   readonly signal?: AbortSignal
 }
 
-/** Paths of the split's files, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a split that is not there */
+/** Paths of the split's files in the Hub's cache, fetched if need be. @throws HubError; OutputError; FormatError */
 export async function* fetchSplit(wanted: Split, options?: Fetching): Progress<string[]> {
   const job = await datasetJob(wanted.id, options)
   return yield* fetchRevision(job, REVISION, {
@@ -44,7 +44,7 @@ export async function* fetchSplit(wanted: Split, options?: Fetching): Progress<s
   })
 }
 
-/** Path of the file, in the Hub's cache, fetched where need be. @throws HubError; OutputError; FormatError for a file that is not there */
+/** Path of the file in the Hub's cache, fetched if need be. @throws HubError; OutputError; FormatError */
 export async function* fetchDataFile({ id, file }: DataFile, options?: Fetching): Progress<string> {
   const job = await datasetJob(id, options)
   return yield* fetchRevision(job, DEFAULT_REVISION, {
@@ -84,11 +84,13 @@ async function* fetchListed(job: Job, listing: Listing, { config, split, first }
     .map(({ file }) => file)
     .filter(({ path }) => path.endsWith('.parquet'))
     .sort((a, b) => (a.path < b.path ? -1 : 1))
-  if (files.length === 0)
+  if (files.length === 0) {
+    const [asked, there] = [[config, split], [...new Set(inSplits.map(({ folders }) => folders.slice(0, 2).join('/')))]]
     throw new FormatError(
       job.access.name,
-      `there is no ${[config, split].filter(Boolean).join('/')} in ${REVISION}; it has ${firstOf([...new Set(inSplits.map(({ folders }) => `${folders[0]}/${folders[1]}`))]) || 'no parquet files'}.`,
+      `there is no ${asked.filter(Boolean).join('/')} in ${REVISION}; it has ${firstOf(there) || 'no parquet files'}.`,
     )
+  }
   const wanted = first ? files.slice(0, 1) : files
   yield* fetchFiles(job, listing.commit, wanted)
   return wanted.map(({ path }) => join(job.cache.snapshot(listing.commit), path))

@@ -10,8 +10,8 @@ import { type Access, failure, pause } from './request.ts'
 /** Attempts without a new byte between them, after which we give up. */
 const ATTEMPTS = 4
 /**
- * Less in so much time is no download: snapd's bounds, 4 kB/s over 5 minutes (snapd, store/store_download.go). At that rate a model of 1 GB
- * takes three days. cargo's and rustup's bound, 10 B/s over 30 s, would let it take three years; curl, git, pip, huggingface_hub have none.
+ * Less in so much time is no download: snapd's bounds, 4 kB/s over 5 minutes (snapd, store/store_download.go), which is
+ * 1 GB in three days. cargo and rustup have 10 B/s over 30 s; curl, git, pip and huggingface_hub have no bound.
  */
 const LEAST = { bytes: 4096 * 300, ms: 300_000 }
 const READ_BYTES = 2 ** 20
@@ -108,7 +108,7 @@ class Pace {
   check(): void {
     const { target, access } = this
     const now = performance.now()
-    this.#ms += Math.min(now - this.#last, access.timeout) // where it was longer, the computer or the process was asleep
+    this.#ms += Math.min(now - this.#last, access.timeout) // longer: the computer or the process was asleep
     this.#last = now
     this.#from = Math.min(this.#from, target.at) // from the start again, where the server knows no ranges
     if (this.#ms < LEAST.ms) return

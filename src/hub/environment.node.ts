@@ -1,5 +1,5 @@
-// Where the Hub is, where its cache is, and whose token we have: the variables of Python's huggingface_hub, read as it reads them, so that
-// both share one cache and one login. Source: huggingface_hub 2.4.0, constants.py and utils/_auth.py.
+// Where the Hub is, where its cache is, and whose token we have: the variables of Python's huggingface_hub, read alike,
+// so that both share one cache and one login. Source: huggingface_hub 2.4.0, constants.py and utils/_auth.py.
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'

@@ -19,8 +19,8 @@ import { hubReference } from './reference.ts'
 import { type Access, hubFetch, repoUrl } from './request.ts'
 
 /**
- * Where a model is on disk: `path` itself if it exists; or else the Hub's model of that name, in the Hub's cache, fetched where need be.
- * @param path folder, .gguf file, `org/name`, `org/name@revision`, `org/name/file.gguf`; with `hf:` before it never a local path
+ * Where a model is on disk: `path` if it exists; or the Hub's model of that name, in its cache, fetched if need be.
+ * @param path folder, .gguf file, `org/name`, `org/name@revision`, `org/name/file.gguf`; after `hf:` no local path
  * @throws FormatError where it is none of these; HubError; OutputError where the cache cannot be written
  */
 export async function* fetchModel(path: string, { signal }: { readonly signal?: AbortSignal } = {}): Progress<string> {
@@ -146,7 +146,8 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   if (small.length > MAX_SIDE_FILES)
     throw new HubError(
       job.access.name,
-      `the repository has ${small.length} files that go with the weights (${firstOf(small, 5)}); at most ${MAX_SIDE_FILES} are read.`,
+      `the repository has ${small.length} files that go with the weights (${firstOf(small, 5)}); ` +
+        `at most ${MAX_SIDE_FILES} are read.`,
     )
   const wanted = (list: readonly string[]) => list.map(name => files.get(name)!)
   const open = async (index: string) => {
@@ -158,7 +159,7 @@ async function* fetchFolder(job: Job, listing: Listing): Progress<string> {
   return folder
 }
 
-/** Whether a path of a repository stays in its folder on every system. On Windows `\\` parts, `:` names a disk, dots and blanks at an end go. */
+/** Whether a path stays in its folder on every system. On Windows `\\` parts, `:` names a disk, blanks at an end go. */
 const isInside = (path: string): boolean =>
   !/[\\:\p{Cc}]/u.test(path) && path.split('/').every(part => !/^[. ]*$/.test(part))
 

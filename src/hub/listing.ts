@@ -68,7 +68,8 @@ const CHECKSUM = /^([0-9a-f]{40}|[0-9a-f]{64})$/
 const endless = ({ name, endpoint }: Access): HubError =>
   new HubError(
     name,
-    `the list of files at ${endpoint} has no end, or is of more than ${MAX_FILES} files. Check the name, and HF_ENDPOINT if you set it.`,
+    `the list of files at ${endpoint} has no end, or is of more than ${MAX_FILES} files. ` +
+      'Check the name, and HF_ENDPOINT if you set it.',
   )
 
 /** `wholeFetch` that follows no list in a circle. */
@@ -95,7 +96,7 @@ export async function asHub<T>(access: Access, call: () => Promise<T>): Promise<
     const message = repeated((error as Error).message, access)
     if (kind === 'TimeoutError' || cause) throw unreachable(error, access)
     if (error instanceof Error && 'statusCode' in error)
-      throw new HubError(name, `${endpoint} refuses it: ${message}`, { cause: error }) // as part of an answer that is ok
+      throw new HubError(name, `${endpoint} refuses it: ${message}`, { cause: error }) // in an answer that is ok
     throw new HubError(name, `${endpoint} does not answer as the Hub does (${message}).${endpointHint(access)}`, {
       cause: error,
     })

@@ -1,5 +1,4 @@
 // From what a user calls a model to an open checkpoint: a folder, a .gguf file, or a name on the Hub.
-
 import { FormatError } from '../base/errors.ts'
 import { type Progress, promised } from '../base/events.ts'
 import { disposable, type OpenCheckpoint } from '../checkpoint/checkpoint.ts'
@@ -14,7 +13,7 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`, see `fetchModel`), which is fetched first.
+ * Opens a Hugging Face folder, a `.gguf` file, or a model on the Hub (`org/name`), which is fetched first.
  * @throws FormatError, UnsupportedModelError, HubError
  */
 export const openCheckpoint = promised(openCheckpointEvents)

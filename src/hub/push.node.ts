@@ -15,10 +15,10 @@ import { sum } from './upload.ts'
 export type { PushOptions, PushResult } from './push.ts'
 
 /**
- * Uploads `folder`, a result of fasp or another model folder, to the model repository `id` (`org/name`), which is made if it is missing.
- * Weights in the branch that the folder lacks are removed in the same commit, all other files stay. Dot files are not sent.
+ * Uploads `folder`, of fasp or another model folder, to the model repository `id` (`org/name`), made if it is missing.
+ * The commit removes weights of the branch that the folder lacks; all other files stay. Dot files are not sent.
  * @param asked of whom: the environment's account, but for what a page has asked with
- * @throws FormatError, UsageError where `folder` or `id` will not do; OutputError where the repository may not be replaced; HubError
+ * @throws FormatError, UsageError for `folder` or `id`; OutputError where the repository may not be replaced; HubError
  */
 export async function* push(
   folder: string,
@@ -52,7 +52,7 @@ export async function planPush(folder: string, id: string): Promise<PushPlan> {
   return { id: repository(id), files: Object.fromEntries(files), bytes: sum(files.values()), card }
 }
 
-/** Sizes of the files to send, by their paths in the repository. Hidden and unfinished ones are none of them. @throws FormatError */
+/** Sizes of the files to send by their paths in the repository: no hidden or unfinished ones. @throws FormatError */
 async function filesOf(folder: string): Promise<Map<string, number>> {
   await putBack(folder)
   const entries = await readdir(folder, { recursive: true }).catch(cause => {

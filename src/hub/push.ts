@@ -1,5 +1,5 @@
-// Files to the Hub as one commit: what it may replace is decided before anything is sent. Those of a folder: push.node.ts; of a page:
-// web/computing.ts.
+// Files to the Hub as one commit: what it may replace is decided before anything is sent. Of a folder: push.node.ts; of
+// a page: web/computing.ts.
 import type { CommitFile } from '@huggingface/hub'
 import { firstOf } from '../base/display.ts'
 import { HubError, OutputError, UsageError } from '../base/errors.ts'
@@ -48,10 +48,10 @@ const WEIGHTS =
   /\.(safetensors|gguf|onnx|onnx_data(_\d+)?)$|(^|\/)pytorch_model[^/]*\.bin$|\.(safetensors|bin)\.index\.json$/
 
 /**
- * Sends `files`, by their paths, to the model repository `access.id`, which is made if it is missing. Weights in the branch that they lack
- * are removed in the same commit, all other files stay.
+ * Sends `files`, by their paths, to the model repository `access.id`, made if it is missing. The commit removes
+ * weights of the branch that they lack; all other files stay.
  * @param title first line of the commit message where `options` have none
- * @throws OutputError where the repository may not be replaced; UsageError where it is public and was to be private; HubError
+ * @throws OutputError where the repository may not be replaced; UsageError where it is public, not private; HubError
  */
 export async function* pushFiles(
   access: Access,
@@ -90,7 +90,7 @@ export function repository(id: string): string {
   return name
 }
 
-/** Makes the repository and the branch where they are missing. `fresh`: there is nothing in the branch that is not elsewhere too. */
+/** Makes the repository and the branch where they are missing. `fresh`: all in the branch is elsewhere, too. */
 async function* prepare(
   id: string,
   branch: string,
@@ -101,7 +101,8 @@ async function* prepare(
   const existing = await unlessMissing(listRepo(id, DEFAULT_REVISION, access))
   if (existing && !existing.private && isPrivate)
     throw new UsageError(
-      `${id} exists and is public. Make it private in its settings on the Hub, or ${access.inPage ? 'leave private out' : 'push without --private'}.`,
+      `${id} exists and is public. Make it private in its settings on the Hub, or ` +
+        `${access.inPage ? 'leave private out' : 'push without --private'}.`,
     )
   if (!existing) {
     const visibility = isPrivate ? 'private' : undefined
@@ -136,6 +137,7 @@ function checkReplaceable({ name, inPage }: Access, branch: string, { files }: L
     ? 'name, or allow its files to be replaced'
     : 'name, another branch (--revision), a pull request (--create-pr), or replace its files with --overwrite'
   throw new OutputError(
-    `${name} was not written by fasp (its branch ${branch} has no ${OWN_MARK}, but ${firstOf(found, 3)}). Choose another ${others}.`,
+    `${name} was not written by fasp (its branch ${branch} has no ${OWN_MARK}, but ${firstOf(found, 3)}). ` +
+      `Choose another ${others}.`,
   )
 }

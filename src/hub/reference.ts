@@ -1,5 +1,5 @@
-// Names of models on the Hub: `org/name`, `org/name@revision`, and one GGUF file of it, `org/name/file.gguf`; `hf:` or `hf://` before it says
-// that no local path is meant. Source: huggingface_hub, utils/_hf_uris.py (revisions) and utils/_validators.py (names).
+// Names of models on the Hub: `org/name`, `org/name@revision`, and a GGUF file, `org/name/file.gguf`; after `hf:` or
+// `hf://` no local path is meant. Source: huggingface_hub, utils/_hf_uris.py (revisions), utils/_validators.py (names).
 
 export interface HubReference {
   /** `org/name`. */

@@ -1,4 +1,4 @@
-// Every request to the Hub, ours and those of @huggingface/hub: token, time limits, retries, and errors that say what to do.
+// Every request to the Hub, ours and the library's: token, time limits, retries, and errors that say what to do.
 // Source of statuses and headers: huggingface_hub 2.4.0, utils/_http.py (hf_raise_for_status).
 import { HubError, UsageError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
@@ -42,7 +42,7 @@ const ATTEMPTS = 4
 const FIRST_PAUSE_MS = 250
 /** The server is overloaded or its gateway lost it: the same request may succeed. */
 const PASSING = new Set([429, 500, 502, 503, 504])
-/** Most bytes of a listing's answer: the Hub sends 1,000 files at a time, of some 500 bytes each. JSON takes up to 50 times as much memory. */
+/** Most bytes of a listing: the Hub sends 1,000 files of some 500 bytes at a time; JSON takes up to 50 times as much */
 const LISTING_BYTES = 8 * 2 ** 20
 /** Most bytes of a refusal, which is a line or a page. */
 const REFUSAL_BYTES = 2 ** 16
@@ -54,8 +54,8 @@ const ANSWER_MS = 120_000
 const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
 
 /**
- * A `fetch` whose response is always `ok`. The token goes to the Hub alone, not to the stores that it refers to; it is set here because the
- * library accepts none but those of huggingface.co. Without a signal of its own, a GET must begin to be answered within the time limit.
+ * A `fetch` whose response is always `ok`. The token goes to the Hub alone, not to the stores that it refers to, and is
+ * set here, as the library accepts none but those of huggingface.co. A GET without a signal has the time limit.
  * @throws HubError, or the reason of an aborted signal
  */
 export function hubFetch(access: Access): typeof fetch {
@@ -189,13 +189,9 @@ export const unreachable = (error: unknown, { name, local, endpoint, timeout, in
   const problem = local
     ? `there is no such file or folder, and ${endpoint} cannot be reached`
     : `cannot reach ${endpoint}`
-  return new HubError(
-    name,
-    `${problem} (${why}). Check the ${local ? 'path, the ' : ''}connection${inPage ? '' : ', and HF_ENDPOINT if you set it'}.`,
-    {
-      cause: error,
-    },
-  )
+  const other = inPage ? '' : ', and HF_ENDPOINT if you set it'
+  const hint = `Check the ${local ? 'path, the ' : ''}connection${other}.`
+  return new HubError(name, `${problem} (${why}). ${hint}`, { cause: error })
 }
 
 /** Page of the repository. */
@@ -216,7 +212,8 @@ export function checkedToken(
 ): Pick<Server, 'token' | 'tokenSource'> {
   if (/^[\x21-\x7e]+$/.test(token)) return { token, tokenSource }
   throw new UsageError(
-    `${tokenSource} holds no token: a token is one line of letters, digits and signs, without a blank. To get another, ${login}.`,
+    `${tokenSource} holds no token: a token is one line of letters, digits and signs, without a blank. ` +
+      `To get another, ${login}.`,
   )
 }
 

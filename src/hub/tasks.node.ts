@@ -20,7 +20,7 @@ type Source = Pick<TaskDefinition, 'dataset' | 'items'>
 
 /**
  * Reads the items of tasks of multiple choice.
- * @throws UsageError for an unknown task or a missing file; FormatError, TextError for a file that is cut short, malformed or empty; HubError
+ * @throws UsageError for an unknown task or a missing file; FormatError, TextError for a broken or empty one; HubError
  */
 export async function* loadTasks(names: readonly string[], options: LoadTasksOptions = {}): Progress<Task[]> {
   const known = names.map(taskName) // all, before the first is fetched

@@ -1,6 +1,6 @@
 // What users call a text → a file on disk: a path, or the name of a data set on the Hub, of which one file is fetched.
-// wikitext2 and c4 are what GPTQ and those after it measure on (arXiv 2210.17323; github.com/IST-DASLab/gptq, datautils.py): the test split
-// of WikiText-2 with empty lines between its rows; of C4 the first 1,100 documents of the first validation shard with spaces between them.
+// wikitext2 and c4 are what GPTQ and those after it measure on (arXiv 2210.17323; IST-DASLab/gptq, datautils.py): the
+// test split of WikiText-2, rows with empty lines between; of C4's first validation shard 1,100 documents, with spaces.
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { count } from '../base/display.ts'
@@ -16,7 +16,7 @@ export type Purpose = 'calibration' | 'evaluation'
 type Named = (Split | DataFile) & Reading
 
 const WIKITEXT = { id: 'Salesforce/wikitext', config: 'wikitext-2-raw-v1' }
-/** The train shards have 319 MB, these 40. C4's splits are random, so that another shard of this one is another part of the same. */
+/** The train shards have 319 MB, these 40. C4's splits are random: another shard of this one is as good. */
 const C4 = { id: 'allenai/c4', documents: 1100 }
 const c4Shard = (n: number) => `en/c4-validation.0000${n}-of-00008.json.gz`
 
@@ -33,7 +33,7 @@ const MAX_CHARACTERS = 2 ** 24
 
 /**
  * Finds texts and reads each once, so that one that cannot be read is known before a long part.
- * @throws TextError for what is neither a file nor a name, and as `readText`; HubError; FormatError for a split that is not there
+ * @throws TextError for what is neither a file nor a name, and as `readText`; HubError; FormatError for a missing split
  */
 export async function* findTexts(
   names: readonly string[],

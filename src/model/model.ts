@@ -1,5 +1,4 @@
 // A checkpoint with its architecture: every tensor is there and has the shape that the config promises.
-
 import { FormatError, NumericError, UnsupportedModelError } from '../base/errors.ts'
 import { describeValue } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

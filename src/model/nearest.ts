@@ -1,5 +1,4 @@
 // The family that is nearest to an unknown `model_type` by its tensors, and what differs, for the message.
-
 import { orError, UnsupportedModelError } from '../base/errors.ts'
 import { describeValue } from '../base/json.ts'
 import { type Candidate, nearestOf } from '../checkpoint/nearest.ts'

@@ -1,5 +1,4 @@
 // `fasp.json` beside the weights says which rows of the source are left; here it is checked to be about these weights.
-
 import { FormatError } from '../base/errors.ts'
 import { isJsonObject } from '../base/json.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

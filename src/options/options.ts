@@ -1,5 +1,4 @@
 // Options of `prune`: one documented type, one table of defaults, one `resolve`.
-
 import { UsageError } from '../base/errors.ts'
 import type { Precision } from '../engine/engine.ts'
 import { type FloatDType, isFloat } from '../formats/dtype.ts'
@@ -32,19 +31,19 @@ export interface Amount {
 
 export interface PruneOptions extends Amount {
   /**
-   * What decides which parts go and repairs the rest: `best({ alpha: 0.25 })`, or as on the command line `best:alpha=0.25` (docs/methods.md).
+   * What decides which parts go and repairs the rest: `best({ alpha: 0.25 })`, or as in a command `best:alpha=0.25`.
    * @default 'stock'
    */
   readonly method?: Method | string
   /**
-   * How the calibration text is multiplied by weights: as they are, or both rounded, as in attention and Gram matrices, too: to `bf16` on
-   * Intel's CPUs that have such products, to `tf32` on NVIDIA's GPUs by `device: 'cuda'`. Faster there. @default 'float32'
+   * How calibration text and weights are multiplied: as they are, or rounded, in attention and Gram matrices, too: to
+   * `bf16` on Intel's CPUs that have it, to `tf32` on NVIDIA's GPUs by `device: 'cuda'`. Faster. @default 'float32'
    */
   readonly products?: Precision
   /** Element type of all weights written; from a quantised GGUF BF16. @default as the source */
   readonly dtype?: FloatDType
   /**
-   * Calibration windows; of text that the model writes, best and stock take at most 48 tokens for each neuron of an FFN.
+   * Calibration windows; of own text best and stock take at most 48 tokens for each neuron of an FFN.
    * @default stock, best 65536 tokens; else 32, self-written 64
    */
   readonly windows?: number
@@ -97,10 +96,13 @@ export function resolveOptions(
   const byUnit = parts.layout === 'padded' || parts.allocate === 'standardized'
   const multiple = byUnit ? 1 : defaultMultiple(a?.ffnWidth ?? Infinity)
   const amounts = AMOUNTS.filter(amount => given[amount] !== undefined)
-  if (amounts.length !== 1)
+  if (amounts.length !== 1) {
+    const said = amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`
     throw new UsageError(
-      `${amounts.length === 0 ? 'no sparsity' : `${amounts.join(' and ')} are given`}. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters (--params 100M) or maxLoss (--max-loss 0.1).`,
+      `${said}. Say how much to remove, in one way: sparsity (-s 0.2), size (--size 85MB), parameters ` +
+        '(--params 100M) or maxLoss (--max-loss 0.1).',
     )
+  }
   const resolved = {
     ...DEFAULTS,
     sparsity: 0,
@@ -137,10 +139,7 @@ function windowSize(method: string, seqLen: number | undefined, a: Architecture 
   return { windows, heldOut: count(SHORT_WINDOWS.heldOutTokens), seqLen: length }
 }
 
-/**
- * Below this part of enough tokens columns go each by its own score, as elimination goes by their correlations, and the repair is damped more
- * (bench/decisions.md).
- */
+/** Below this part of enough tokens columns go by their own scores, and repair is damped more (bench/decisions.md). */
 const FEW = 1 / 4
 /** By how much less correlations between columns count in elimination, however many tokens of one text there are. */
 const LEAST_SHRINKAGE = 0.5
@@ -157,10 +156,10 @@ interface Calibrated {
 }
 
 /**
- * The options where there are so many calibration tokens. Correlations between columns are in part of this text alone, and from fewer tokens
- * than are enough in part chance; least squares and elimination would trust them: methods best and stock hold back, as far as the user does
- * not say, of several texts only as far as tokens lack. Text that the model writes itself has correlations that other texts lack: there
- * `stock` goes by each column's own score.
+ * The options for so many calibration tokens. Correlations between columns are in part of this text, and from few
+ * tokens in part chance, which least squares and elimination would trust: methods best and stock hold back where the
+ * user does not say, of several texts as far as tokens lack. Own text has correlations that others lack: there `stock`
+ * goes by each column's own score.
  */
 export function optionsOn(tokens: number, run: Calibrated): ResolvedOptions {
   const { options: o, method, model, source, calibration } = run
@@ -206,25 +205,28 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   checkRange('damp', o.damp, 0, 1e6, false)
   if (o.dtype !== undefined && !isFloat(o.dtype))
     throw new UsageError(
-      `dtype is "${o.dtype}"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: name a .gguf as output, or add an export such as --to gguf:q8_0.`,
+      `dtype is "${o.dtype}"; weights in a folder are F32, F16, BF16 or F64. Quantised types are those of GGUF: ` +
+        'name a .gguf as output, or add an export such as --to gguf:q8_0.',
     )
   checkRange('seq-len', o.seqLen, 2, a?.maxPositions ?? Infinity, true)
   if (o.windows === 0) throw new UsageError('calibration has no windows. Give some, or texts.')
   if (o.restore === 'bias' && a && !a.biasFields && expertsOf(a) === 0 && o.layout !== 'compact')
     throw new UsageError(
-      `method ${o.method} repairs with biases, and config.json of ${a.modelType} models has no fields for them: in layout ${o.layout} there is no place. Use layout=compact, which has one.`,
+      `method ${o.method} repairs with biases, and config.json of ${a.modelType} has none. Use layout=compact.`,
     )
   if (o.scope === 'ffn+heads' && a && attentionHalves(a).some(({ norms, headSize: e }) => (norms.query?.size ?? e) > e))
     throw new UsageError(
-      `scope ffn+heads removes whole heads, and ${a.modelType} models have one norm over all of them, which would see others. Use scope=ffn.`,
+      `scope ffn+heads removes whole heads, and ${a.modelType} models have one norm over all of them. Use scope=ffn.`,
     )
   if (o.scope === 'experts' && o.layout !== 'stock')
     throw new UsageError(`scope experts is written in layout stock, and layout is ${o.layout}. Leave one of them out.`)
   if (o.scope === 'experts' && a && expertsOf(a) === 0)
     throw new UsageError(`method ${o.method} removes experts, and ${a.modelType} models have none. Use another scope.`)
-  if (a && expertsOf(a) > 0 && (o.layout === 'compact' || !MIXTURE_WIDTHS.includes(o.allocate)))
+  const compact = o.layout === 'compact'
+  const why = compact ? 'layout compact has no place for them' : 'it gives each layer a width of its own'
+  if (a && expertsOf(a) > 0 && (compact || !MIXTURE_WIDTHS.includes(o.allocate)))
     throw new UsageError(
-      `method ${o.method} cannot prune a mixture of experts: ${o.layout === 'compact' ? 'layout compact has no place for them' : 'it gives each layer a width of its own'}. Use stock, reap, or plain with layout stock.`,
+      `method ${o.method} cannot prune a mixture of experts: ${why}. Use stock, reap, or plain with layout stock.`,
     )
   if (o.center && a && !a.halves.some(({ output }) => output.bias))
     throw new UsageError('center repairs biases, and this model has none. Leave the option out.')

@@ -1,5 +1,4 @@
-// Before any weight is read: widths, tensors of the output, sizes, and the memory that the run will take. `--dry-run` prints it.
-
+// Before any weight is read: widths, tensors of the output, sizes, and the memory of the run. `--dry-run` prints it.
 import { UnsupportedModelError } from '../base/errors.ts'
 import { type FloatDType, isFloat } from '../formats/dtype.ts'
 import type { DenseTensorInfo } from '../formats/safetensors.ts'
@@ -97,7 +96,7 @@ export function makePlan(
   const { architecture: a, checkpoint } = model
   if (a.compact)
     throw new UnsupportedModelError(
-      `${checkpoint.name}: is a compact model, pruned already. Prune the model that it was made from, with a higher --sparsity.`,
+      `${checkpoint.name}: is compact, pruned already. Prune the model it was made from, with a higher --sparsity.`,
     )
   const before = fullWidths(a)
   const layers = layersThatStay(a, options, allocated?.removed)
@@ -161,7 +160,7 @@ function layersThatStay(a: Architecture, options: ResolvedOptions, removed: Allo
   return options.scope === 'layers' ? all.slice(0, all.length - layersToRemove(a, options.sparsity)) : all
 }
 
-/** @param output as it is written @param before its half-blocks in the source @param after what each of its layers keeps */
+/** @param output as it is written @param before its half-blocks in the source @param after what each layer keeps */
 function gramTensors(
   output: Architecture,
   before: readonly HalfBlock[],
@@ -215,8 +214,8 @@ function storedWidths(layout: ResolvedOptions['layout'], before: Widths, after: 
 }
 
 /**
- * In layout compact. Of heads that go whole all but the value channels is stored; which go is not known yet. Where nothing is left it has a
- * neuron or a channel all the same (`ModelWriter.stored`).
+ * In layout compact. Of heads that go whole all but the value channels is stored; which go is not known yet. Where
+ * nothing is left, a neuron or a channel stays (`ModelWriter.stored`).
  */
 const compactWidths = (a: Architecture, after: readonly Widths[]): LayerWidths[] =>
   attentionHalves(a).map(({ values, headSize }, layer) => {
@@ -226,8 +225,8 @@ const compactWidths = (a: Architecture, after: readonly Widths[]): LayerWidths[]
   })
 
 /**
- * The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. Of each of the others a batch is read
- * ahead, and one written behind, in buffers.
+ * The streams go to memory first, then the hidden activations of one half-block, each where it fits whole. Of each of
+ * the others a batch is read ahead, and one written behind, in buffers.
  */
 function placeActivations(a: Architecture, { windows, seqLen, memory, target }: ResolvedOptions) {
   const placed = { memory: 0, scratch: 0, buffers: 0 }
@@ -245,8 +244,8 @@ function placeActivations(a: Architecture, { windows, seqLen, memory, target }: 
 }
 
 /**
- * Peak resident memory: what is there all the time, and the larger of a table of the vocabulary and the work on one half-block. Fitted to
- * peaks that were measured (run.test.ts).
+ * Peak resident memory: what is always there, and the larger of a table of the vocabulary and the work on a half-block.
+ * Fitted to peaks that were measured (run.test.ts).
  */
 function estimateMemory(model: Model, options: ResolvedOptions, activations: number): number {
   const { architecture: a, checkpoint } = model
@@ -260,13 +259,13 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const next = ['F16', 'BF16'].includes(stored) ? 0.25 : 0.5 // the next half-block, as it is stored where it is dense
   const copies = 1 + next
   const gram = 4 * width ** 2
-  // In float64: G_P, factor of G_MM, right-hand sides; elimination holds the factor of G, its inverse, and W before and after.
+  // In float64: G_P, factor of G_MM, right-hand sides; for elimination the factor of G, its inverse, W twice.
   const measures = allocate === 'sensitivity'
   const eliminates = score === 'eliminate' || measures
   const solve = 8 * ((eliminates ? 1.5 : 1) * width ** 2 + (eliminates ? 3 : 2) * width * a.hiddenSize)
   const run = 4 * TOKENS_PER_RUN * 4 * width // float32 buffers inside ONNX Runtime
   const severalBatches = windows * seqLen > TOKENS_PER_RUN
-  const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // the whole of G, half as it adds up, and in bf16 half in products of one batch
+  const grams = products === 'bf16' && severalBatches ? 2 : 1.5 // G, half as it adds up, in bf16 half of one batch
   const work = copies * weights + grams * gram + solve + run
   // ONNX Runtime keeps what logits once took: of two models with what compares them, or of one.
   const logits = (measures ? 6 : heldOut > 0 ? 3 : 0) * 4 * headRows(a) * a.vocabularySize
@@ -274,6 +273,6 @@ function estimateMemory(model: Model, options: ResolvedOptions, activations: num
   const garbage = GARBAGE_BYTES * (1 + Number(eliminates || target === 'dense') + Number(measures))
   const table = Math.min(4 * a.vocabularySize * a.embeddingSize, TABLE_BYTES.held)
   const base = BASE_BYTES + (products === 'bf16' ? BF16_BYTES : 0)
-  const mixed = expertsOf(a) > 0 ? Math.min(MIXED_BYTES, 4 * windows * seqLen * a.hiddenSize) : 0 // what experts add to rows
+  const mixed = expertsOf(a) > 0 ? Math.min(MIXED_BYTES, 4 * windows * seqLen * a.hiddenSize) : 0 // added to rows
   return base + garbage + Math.max(activations, measured) + mixed + logits + Math.max(table, work)
 }

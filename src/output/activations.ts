@@ -1,6 +1,5 @@
 // Activations [tokens, width] of many windows, batch by batch: in memory within a budget, else in a scratch file
 // written front to back.
-
 import { type ArrayOf, hostOf, hostRoomOf, inMemory, type Values } from '../engine/values.ts'
 import type { Floats } from '../formats/tensors.ts'
 

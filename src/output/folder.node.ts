@@ -1,5 +1,4 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
-
 import { constants, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'

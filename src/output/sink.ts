@@ -1,5 +1,4 @@
 // Where outputs go. A sink's files are seen all at once, at `commit`, or never.
-
 import { UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import type { SideFile } from '../checkpoint/checkpoint.ts'

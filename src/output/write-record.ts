@@ -1,5 +1,4 @@
 // A sink that remembers where it wrote, so that a later run may go on from there.
-
 import { fileOf, type Sink } from './sink.ts'
 import type { HeldOutput, WrittenTensor } from './steps.ts'
 

@@ -1,5 +1,4 @@
 // One half-block on its way: hidden activations → statistics → cut → write, and the streams go through it.
-
 import type { Clock } from '../base/clock.ts'
 import type { Progress } from '../base/events.ts'
 import type { FloatDType } from '../formats/dtype.ts'

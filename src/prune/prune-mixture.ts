@@ -5,7 +5,6 @@
 // tokens that go to it once the others are gone, its output counting times its gate: H̃ = g H. The next make up for
 // what is left (block Gauss–Seidel). REAP (arXiv 2510.13999) chooses experts and repairs nothing; the repair is ours.
 // Few tokens go to an expert: as many as it has neurons are added, from all of the layer, with the mean gate.
-
 import type { Progress } from '../base/events.ts'
 import { copyRows, type Values } from '../engine/engine.ts'
 import { addRows, addTimes, drop, plusDistance, rowNorms, rowsAt } from '../engine/linalg/rows.ts'

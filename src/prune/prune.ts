@@ -1,6 +1,5 @@
 // The pipeline. Half-block by half-block: hidden activations → statistics → score → select → restore → write, each on
 // the stream that the already pruned model before it produces (arXiv 2501.09412; docs/method.md).
-
 import { Clock, difference, total } from '../base/clock.ts'
 import { notice, type Phase, type Progress } from '../base/events.ts'
 import type { Engine, Moved } from '../engine/engine.ts'

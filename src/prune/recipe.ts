@@ -1,5 +1,4 @@
 // What a run leaves of itself: the part of its result that is the same whenever it is run again.
-
 import { baseName, shortNames } from '../base/display.ts'
 import { VERSION } from '../base/version.ts'
 import type { Allocated } from '../method/allocate/allocate.ts'

@@ -1,6 +1,5 @@
 // A prepared run: what `prune` will do to a model, decided before any weight is read. A plan of it is printed.
 // Options are resolved and plans are made here and nowhere else.
-
 import { bytes, count } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { shardedBytes } from '../formats/safetensors.ts'

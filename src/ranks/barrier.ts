@@ -1,6 +1,6 @@
-// How ranks wait for each other: a rank that has come says so to the root, which then tells all. A rank at work gives a sign of life now and
-// then, wherever JavaScript runs between two native calls. A rank that others wait for and that gives no sign of life is named: it hangs in a
-// native call, its process was stopped, or, where calls of MPI do not block then, its machine or network is gone.
+// How ranks wait for each other: a rank that has come tells the root, which then tells all. A rank at work gives a sign
+// of life wherever JavaScript runs between two native calls. A rank that others wait for without a sign of life is
+// named: it hangs in a native call, its process was stopped, or its machine or network is gone.
 import { duration } from '../base/display.ts'
 import { GroupError } from '../base/errors.ts'
 
@@ -19,7 +19,7 @@ export interface Mail {
 
 export interface WaitingOptions {
   /**
-   * Milliseconds without a sign of life after which a rank that others wait for is given up. One native call may take minutes. 0: never.
+   * Milliseconds without a sign of life after which a rank is given up. One native call may take minutes. 0: never.
    * @default an hour
    */
   readonly timeout?: number

@@ -1,6 +1,6 @@
-// Several processes that prune one model together: each has a part of the windows, and what adds up over windows is added up over all of them
-// (docs/distributed.md). All ranks make the same calls in the same order. Whatever carries the bytes, sums are made here, in the order of the
-// ranks and in float64: results do not depend on which MPI it is.
+// Several processes that prune one model: each has a part of the windows, and sums over windows are sums over all of
+// them (docs/distributed.md). All ranks make the same calls in the same order. Sums are made here, in the order of the
+// ranks and in float64: results do not depend on which MPI carries the bytes.
 import { FaspError, GroupError } from '../base/errors.ts'
 import { AbsentError } from './barrier.ts'
 import { decoded, encoded } from './message.ts'
@@ -13,19 +13,19 @@ export interface Group {
   readonly size: number
   /** The part of `all` that is this rank's: consecutive, none where there are fewer than ranks. */
   share<T>(all: readonly T[]): readonly T[]
-  /** Adds up what the ranks have, element by element, in place on all of them. Arrays are of the same lengths on all. */
+  /** Adds up what the ranks have, element by element, in place on all of them, in arrays of the same lengths. */
   sum(...arrays: readonly Sum[]): Promise<void>
-  /** As `sum`, at the root alone: of the others' arrays nothing is to be read after it. @param arrays each whole, or in parts of one type */
+  /** As `sum`, at the root alone: the others' arrays are then lost. @param arrays each whole, or parts of one type */
   sumAtRoot(...arrays: readonly (Sum | readonly Sum[])[]): Promise<void>
   /** What each rank has, in their order: small values, as JSON has them. */
   gather<T>(value: T): Promise<T[]>
-  /** What `work` gives at the root, where alone it is done. @param part of it that the others get: plain data and typed arrays. @default all */
+  /** What `work` gives at the root, where alone it is done. @param part of it that the others get. @default all */
   decide<T extends R, R = T>(work: () => T | Promise<T>, part?: (value: T) => R): Promise<T | R>
-  /** Gives rank `to` what rank `from` has: bytes of it, and room for as many; the others give none. All ranks call this. */
+  /** Gives rank `to` the bytes of rank `from`, in room for as many; the others give none. All ranks call this. */
   move(from: number, to: number, bytes?: Bytes): Promise<void>
   /** Comes back when all ranks are there. */
   barrier(): Promise<void>
-  /** Tells the others, who throw it as a `GroupError` where they next meet. @returns false where not all came there in time */
+  /** Tells the others, who throw a `GroupError` where they next meet. @returns false where not all came in time */
   fail(error: unknown): Promise<boolean>
   /** Ends all ranks, and this one. */
   abort(): void
@@ -134,7 +134,7 @@ class Ranks implements Group {
     for (const parts of all) await this.#sum(parts, call === 'sum')
   }
 
-  /** Slice by slice: each rank adds up its own of all ranks, in their order, and rounds once. @param toAll else to the root */
+  /** Slice by slice: each rank adds up its own of all ranks in order, and rounds once. @param toAll else to the root */
   async #sum(parts: readonly Sum[], toAll: boolean): Promise<void> {
     const { size, rank, transport } = this
     const Type = parts[0].constructor as new (length: number) => Sum
@@ -236,7 +236,7 @@ class Ranks implements Group {
 
 const lengthOf = (parts: readonly Sum[]) => parts.reduce((sum, { length }) => sum + length, 0)
 
-/** The parts, one after the other, in runs of so many elements, the last of fewer: views, and where in their run each begins. */
+/** The parts in runs of so many elements, the last of fewer: views, and where in their run each begins. */
 function* runsOf(parts: readonly Sum[], length: number): Generator<{ readonly part: Sum; readonly at: number }[]> {
   let [run, at]: [{ part: Sum; at: number }[], number] = [[], 0]
   for (const whole of parts)

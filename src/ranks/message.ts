@@ -1,4 +1,4 @@
-// Plain data and typed arrays as bytes: the length of a head, the head, which is JSON, and the arrays that it names, each from a multiple of 8.
+// Plain data and typed arrays as bytes: the length of a JSON head, the head, and its arrays, each from a multiple of 8.
 import { fromTypedJson, type Typed, toTypedJson } from '../formats/typed-json.ts'
 
 const ALIGNED = 8

@@ -1,6 +1,6 @@
-// MPI by FFI (koffi): a library is loaded that this machine has, and of it a dozen functions are called, on bytes. Three ABIs are about, with
-// the same functions and other constants: Open MPI's; that of MPICH, Intel MPI and Cray MPI; and the standard one of MPI 5
-// (mpi-forum/mpi-abi-stubs; JuliaParallel/MPI.jl, src/consts). No call blocks: it would hear no signal, and wait without end for a rank that has stopped.
+// MPI by FFI (koffi): a dozen functions of this machine's library are called, on bytes. Three ABIs have the same
+// functions and other constants: Open MPI's; that of MPICH, Intel MPI and Cray MPI; and the standard one of MPI 5
+// (mpi-forum/mpi-abi-stubs; JuliaParallel/MPI.jl, src/consts). No call blocks: a blocked one would hear no signal.
 import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { UsageError } from '../base/errors.ts'
@@ -83,9 +83,10 @@ function load(library: string, launched: Launched | undefined): Loaded {
     } catch (error) {
       cause = error
     }
+  const there = isOneOfSeveral(launched) ? `${launched.by} has started several processes, and there is` : 'there is'
   const problem =
     library === 'auto'
-      ? `${isOneOfSeveral(launched) ? `${launched.by} has started several processes, and there is` : 'there is'} no MPI library (${candidates.join(', ')})`
+      ? `${there} no MPI library (${candidates.join(', ')})`
       : `cannot load ${library} (${(cause as Error).message})`
   throw new UsageError(`${problem}. ${HINT}`, { cause })
 }
@@ -143,7 +144,7 @@ function joined({ handle, koffi }: Loaded, abi: Abi, options: WaitingOptions): T
   const startBroadcast = call('MPI_Ibcast', 'void *', 'int', H, 'int', H, 'void *')
   const abort = call('MPI_Abort', H, 'int')
   const finalize = call('MPI_Finalize')
-  // What stays pending between calls lies where V8 moves nothing: a request, and a byte. Larger typed arrays have their bytes there, too.
+  // What stays pending between calls lies where V8 moves nothing: a request, a byte, and bytes of large typed arrays.
   const room = () => [koffi.alloc('int64', 1), koffi.alloc('uint8', 1)]
   const flag = koffi.alloc('int', 1)
   const isDone = (request: unknown): boolean => {

@@ -4,7 +4,7 @@ import { isOneOfSeveral, launchedBy } from '../base/launcher.ts'
 import { ALONE, type Group } from './group.ts'
 import { type MpiOptions, openMpi } from './mpi.node.ts'
 
-/** @param mpi `auto`: where a launcher has started several processes; `off`; or the path of a library @throws UsageError as `openMpi` */
+/** @param mpi `auto`: where a launcher started several processes; `off`; or a library. @throws UsageError */
 export function openGroup(mpi = 'auto', options?: MpiOptions): Group {
   if (mpi === '') throw new UsageError('mpi is empty. It is auto, off, or the path of an MPI library.')
   if (mpi === 'off') return ALONE

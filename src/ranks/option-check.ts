@@ -1,4 +1,4 @@
-// Ranks that were started with other options than the root would prune another model, or wait for each other without end.
+// Ranks that were started with other options would prune another model, or wait for each other without end.
 import { UsageError } from '../base/errors.ts'
 import type { Group } from './group.ts'
 
@@ -15,7 +15,8 @@ export async function checkSame(group: Group, own: Readonly<Record<string, unkno
       const [here, there] = [root, other].map(values => values.get(name) ?? 'none')
       if (here === there) continue
       throw new UsageError(
-        `rank ${i + 1} of ${group.size} has ${name} ${short(there)}, and rank 0 ${short(here)}. Start all with the same command and the same files.`,
+        `rank ${i + 1} of ${group.size} has ${name} ${short(there)}, and rank 0 ${short(here)}. ` +
+          'Start all with the same command and the same files.',
       )
     }
 }

@@ -109,7 +109,7 @@ export async function* calibration(
 /** Tokens of a text that the model goes on with. */
 const START = 32
 
-/** Beginnings of self-written texts, in turns: none, a window's, and a chat's before a message ("Magpie", 2406.08464). */
+/** Beginnings of own texts, in turns: none, a window's, and a chat's before a message ("Magpie", 2406.08464). */
 function startsOf({ checkpoint }: Model, tokenizer: TextTokenizer, count: number, windows: readonly Int32Array[]) {
   const message = messageStart(checkpoint, tokenizer)
   const places = spread(windows.length, count)

@@ -1,6 +1,5 @@
 // Calibration text that the model writes at temperature 1, so that activations are typical of what it says itself.
 // Idea: "LLM-QAT" (arXiv 2305.17888, §2), data-free calibration.
-
 import type { Progress } from '../base/events.ts'
 import { randomNumbers } from '../base/random.ts'
 import type { Context } from '../forward/context.ts'

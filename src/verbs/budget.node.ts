@@ -1,6 +1,5 @@
 // How many calibration windows a run has time for. The first layers are pruned on few windows and more, into nowhere:
 // the time for a window, and besides, is like that of all layers. Branches of sensitivity grow with their square.
-
 import { total } from '../base/clock.ts'
 import { duration } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'

@@ -1,5 +1,4 @@
 // `exportModel`: a model in other formats, into a folder or a .gguf file.
-
 import { baseName, isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { notice, type Progress } from '../base/events.ts'

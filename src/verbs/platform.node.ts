@@ -1,5 +1,4 @@
 // What Node opens: models at paths and on the Hub, text files, engines of this machine.
-
 import type { Progress } from '../base/events.ts'
 import { openEngine } from '../engine/engine.node.ts'
 import type { Engine, EngineOptions } from '../engine/engine.ts'

@@ -1,5 +1,4 @@
 // What a page opens: models as picked files, Blobs or addresses, and texts. The engine is the caller's.
-
 import { UsageError } from '../base/errors.ts'
 import { openSource, type WebSource } from '../checkpoint/open.web.ts'
 import type { Engine } from '../engine/engine.ts'

@@ -1,5 +1,4 @@
 // `prune` in a page: into a sink.
-
 import { UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
 import type { JsonObject } from '../base/json.ts'

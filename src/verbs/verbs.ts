@@ -1,6 +1,5 @@
 // The verbs of the public API that read one model: node.ts binds them to paths, web.ts to what a page has.
 // Here they are generators; each is a promise besides (`promised`).
-
 import { UsageError } from '../base/errors.ts'
 import { finish, type Listener, type Progress } from '../base/events.ts'
 import { type Checkpoint, disposable } from '../checkpoint/checkpoint.ts'

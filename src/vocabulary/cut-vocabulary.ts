@@ -1,7 +1,6 @@
 // A model with a smaller vocabulary: texts → their tokens → the tokens that these need (needs.ts) → the checkpoint with
 // their rows alone (renumber.ts). A text of kept tokens keeps its ids, renumbered, and its logits. Other texts are
 // spelled in more, smaller tokens.
-
 import { count, percent, shortNames } from '../base/display.ts'
 import { TextError, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'

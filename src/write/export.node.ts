@@ -1,5 +1,4 @@
 // Writes exports below one output and verifies each. The caller makes the output appear.
-
 import { join } from 'node:path'
 import { isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'

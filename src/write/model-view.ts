@@ -1,6 +1,5 @@
 // A model seen as a model of another architecture. Its tensors are made of stored tensors when they are read: wider
 // tensors (widen.ts) or parts of tensors (gguf/split-gate.ts).
-
 import { pickRows } from '../engine/linalg/scatter.ts'
 import { type FloatDType, fromFloat32, isDType } from '../formats/dtype.ts'
 import type { Floats, TensorInfo, TensorSource } from '../formats/tensors.ts'

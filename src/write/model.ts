@@ -1,5 +1,4 @@
 // Turns half-blocks into output tensors: unpruned ones byte for byte, pruned ones narrowed or zeroed by the layout.
-
 import { concatBytes } from '../base/bytes.ts'
 import { pick, scatterColumns, scatterRows } from '../engine/linalg/scatter.ts'
 import { DTYPE_BYTES, elementsOf, type FloatDType } from '../formats/dtype.ts'

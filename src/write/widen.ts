@@ -1,6 +1,5 @@
 // A model seen with wider layers. Zeros fill the new places, so the model computes the same. Formats need this that
 // hold one width (stock configs, value channels in llama.cpp) or multiples of a block (quantised types).
-
 import { pickRows, scatterColumns, scatterRows, splitRows } from '../engine/linalg/scatter.ts'
 import type { Floats } from '../formats/tensors.ts'
 import { type Architecture, attentionHalves, withLayerWidths } from '../model/architecture.ts'

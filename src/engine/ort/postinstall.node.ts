@@ -1,5 +1,5 @@
-// Run by npm after it has installed fasp (package.json): fetches ONNX Runtime. What fails here is no reason to fail the installation, since
-// the first engine tries again.
+// Run by npm after it has installed fasp (package.json): fetches ONNX Runtime. A failure here does not fail the
+// installation, since the first engine tries again.
 import { onnxRuntime } from './package.node.ts'
 
 try {

@@ -1,5 +1,4 @@
 // Writes a model as one GGUF file into a sink, and reads the file back before it appears.
-
 import { memorySource } from '../../base/bytes.ts'
 import { UsageError } from '../../base/errors.ts'
 import { notice, type Progress } from '../../base/events.ts'

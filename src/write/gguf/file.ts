@@ -1,7 +1,6 @@
 // Writes a GGUF file for llama.cpp, tensor by tensor: in the family's architecture where all FFNs have one width, in
 // `deci` where they differ. llama.cpp wants as many value channels as query channels: zeros fill narrower heads.
 // Source: llama.cpp, conversion/llama.py and conversion/base.py (keys, types, permutation).
-
 import { baseName, bytes, percent } from '../../base/display.ts'
 import { UnsupportedModelError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'

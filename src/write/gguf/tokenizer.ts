@@ -4,7 +4,6 @@
 // rule that we know; llama.cpp's converter compares hashes, which name vocabularies and not rules. Scores are the ranks
 // of the merges; the converter gives all tokens −1000.
 // Source: llama.cpp, conversion/base.py (`get_vocab_base`, `_create_vocab_sentencepiece`), src/llama-vocab.cpp.
-
 import { UnsupportedModelError } from '../../base/errors.ts'
 import { describeValue, isJsonObject, type JsonObject, parseJsonObject } from '../../base/json.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'

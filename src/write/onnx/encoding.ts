@@ -1,6 +1,5 @@
 // How a matrix [rows, columns] (a linear layer [out, in], or an embedding table) is stored: as floats, or as integers
 // with scales (`blocks.ts`, `rows.ts`).
-
 import { fromFloat32, toFloat32 } from '../../formats/dtype.ts'
 import type { ElementType } from '../../formats/onnx.ts'
 import type { Floats } from '../../formats/tensors.ts'

@@ -1,6 +1,5 @@
 // Writes a model for transformers.js: one ONNX file for each number format, config, tokenizer and model card. Each file
 // is read back and compared before anything appears.
-
 import { UsageError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { Engine } from '../../engine/engine.ts'

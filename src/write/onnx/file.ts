@@ -1,6 +1,5 @@
 // Writes the model file of one number format, and its external data where it is large. One tensor is in memory at a
 // time, or a part of a vocabulary's table.
-
 import { NumericError, UnsupportedModelError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import { floatSource } from '../../checkpoint/float-source.ts'

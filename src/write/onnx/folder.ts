@@ -1,6 +1,5 @@
 // The small files beside the ONNX files: the stock model's config.json (transformers.js knows no other; the graph has
 // the widths), tokenizer, generation config, licence, model card. Source: transformers.js `src/configs.js`.
-
 import { baseName, bytes } from '../../base/display.ts'
 import { VERSION } from '../../base/version.ts'
 import { jsonFile, type SideFile } from '../../checkpoint/checkpoint.ts'

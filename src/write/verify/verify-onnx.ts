@@ -1,6 +1,5 @@
 // Runs a model file with ONNX Runtime before it appears, and compares logits with our forward pass over the weights as
 // stored: the first half of a prompt without a cache, the second half with the cache of the first.
-
 import { NumericError, OutputError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import { type Engine, type OpenModel, type Values, values } from '../../engine/engine.ts'

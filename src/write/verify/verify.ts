@@ -1,6 +1,5 @@
 // Reads an export back with our own reader, as the last step before it appears. Compares shapes, values within the
 // rounding of their types, token ids, and by logits the facts of the model (positions, norms, heads).
-
 import { OutputError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
