@@ -1,8 +1,6 @@
 // fasp eval: perplexity of one model on texts, its distance to a dense model, zero-shot tasks.
 import { baseName } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
-import { finish } from '../base/events.ts'
-import { readContents } from '../compare/protocol.node.ts'
 import { describeMachine, evaluateEvents, VERSION } from '../node.ts'
 import { type Run, resultFile } from '../report/result-file.ts'
 import { measuredRuns } from '../report/tables.ts'
@@ -33,7 +31,7 @@ export default defineCommand({
     const started = performance.now()
     const engine = engineOptions(options)
     const notices: string[] = []
-    const measures = await showProgress(
+    const { contents, ...measures } = await showProgress(
       evaluateEvents(model, { ...given('evaluate', options), engine, signal }),
       notices,
     )
@@ -47,8 +45,7 @@ export default defineCommand({
       const runs = densePerplexity
         ? [await denseRun(dense!, densePerplexity, options, signal), notDense(run, facts.name)]
         : [run]
-      const read = await finish(readContents({ text, tasks, tasksData, signal }))
-      const evaluation = { dense, text: read.text, tasks: read.tasks, limit }
+      const evaluation = { dense, ...contents, limit }
       const machine = describeMachine(engine)
       const file = resultFile({ command: 'eval', machine, model: facts, evaluation, runs })
       for (const path of await writeReports(options, file)) done(`Wrote ${path}`)

@@ -3,12 +3,11 @@ import { totalmem } from 'node:os'
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { isJsonObject } from '../base/json.ts'
-import { healedOn } from '../checkpoint/pruning-record.ts'
 import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { memoryContext } from '../forward/context.ts'
-import { type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import { inspect, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
-import { type ModelFacts, modelFacts, type Run, runName } from '../report/result-file.ts'
+import { type ModelFacts, modelFacts, type Run } from '../report/result-file.ts'
 import { type EngineArguments, engineOptions } from './process.ts'
 import { showProgress } from './progress.ts'
 
@@ -56,16 +55,15 @@ export async function describeForReport(
 ): Promise<Described> {
   await using model = await showProgress(openModelEvents(of, { signal }))
   const { name, recipe } = model.checkpoint
-  const pruned =
-    isJsonObject(recipe?.options) && typeof recipe.options.sparsity === 'number' ? recipe.options : undefined
+  const { pruned, healed } = await inspect(model)
   const stored = modelFacts(name, model.architecture)
   const sizes = isJsonObject(recipe?.sizes) ? recipe.sizes.parameters : undefined
   const effective = isJsonObject(sizes) ? sizes.effective : undefined // without the zeros of a padded layout
   const facts = {
     ...{ model: stored, parameters: typeof effective === 'number' ? effective : stored.parameters },
-    name: pruned ? runName({ options: pruned }) : 'dense',
-    sparsity: Number(pruned?.sparsity ?? 0),
-    healed: healedOn(model.checkpoint),
+    name: pruned?.method ?? 'dense',
+    sparsity: pruned?.sparsity ?? 0,
+    healed: healed?.tokens ?? pruned?.healed,
   }
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {

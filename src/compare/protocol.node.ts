@@ -5,13 +5,14 @@ import { shortNames } from '../base/display.ts'
 import type { Progress } from '../base/events.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import { SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
+import type { MeasureOptions } from '../evaluate/measure.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import { findTexts } from '../hub/texts.node.ts'
 import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options/defaults.ts'
 import { prepare } from '../prune/run.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
-import type { TextFile } from '../text/calibration.ts'
+import type { NamedText, TextFile } from '../text/calibration.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
@@ -29,17 +30,14 @@ export async function* readContents(
     text: yield* findTexts(texts, 'evaluation', { signal }),
     calibration: others && (yield* findTexts(others, 'calibration', { signal })),
   }
-  const { tasks, pages } = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
-  return {
-    files,
-    text: hashesOf(files.text),
-    tasks: [
-      ...tasks.map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
-      ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
-    ],
-    calibration: hashesOf(files.calibration),
-  }
+  const tasks = yield* readTasks(options.tasks ?? [], { data: options.tasksData, signal })
+  return { files, text: hashesOf(files.text), tasks: taskHashes(tasks), calibration: hashesOf(files.calibration) }
 }
+
+export const taskHashes = ({ tasks, pages }: Pick<MeasureOptions, 'tasks' | 'pages'>): ContentHash[] => [
+  ...(tasks ?? []).map(({ name, items }) => ({ file: name, sha256: sha256(JSON.stringify(items)) })),
+  ...(pages ? [{ file: 'wikitext', sha256: sha256(JSON.stringify(pages)) }] : []),
+]
 
 /** @param local where the model is on disk */
 export async function protocolOf(
@@ -79,7 +77,7 @@ export const protocolKey = (protocol: Protocol): string => sha256(JSON.stringify
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-function hashesOf(files: readonly TextFile[] = []): ContentHash[] {
+export function hashesOf(files: readonly Pick<NamedText, 'name' | 'sha256'>[] = []): ContentHash[] {
   const names = shortNames(files.map(({ name }) => name))
-  return files.map(({ sha256 }, i) => ({ file: names[i], sha256 }))
+  return files.map(({ sha256 = '' }, i) => ({ file: names[i], sha256 }))
 }

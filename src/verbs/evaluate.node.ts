@@ -2,10 +2,12 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Progress } from '../base/events.ts'
+import { hashesOf, taskHashes } from '../compare/protocol.node.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { openScratch } from '../output/scratch.node.ts'
+import type { Evaluation } from '../report/result-file.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { checkMeasured, type TextMeasures } from './verbs.ts'
 
@@ -21,7 +23,12 @@ export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInp
   readonly tasksData?: readonly string[]
 }
 
-export async function* evaluateEvents(of: string | Model, options: EvaluateOptions): Progress<Measures> {
+export interface PathMeasures extends Measures {
+  /** What was read, with hashes. */
+  readonly contents: Pick<Evaluation, 'text' | 'tasks'>
+}
+
+export async function* evaluateEvents(of: string | Model, options: EvaluateOptions): Progress<PathMeasures> {
   const { signal } = options
   checkMeasured(options)
   const text = yield* openTexts(options.text, 'evaluation', { signal })
@@ -29,5 +36,6 @@ export async function* evaluateEvents(of: string | Model, options: EvaluateOptio
   await using chosen = choose(options)
   await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
   const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
-  return yield* nodeVerbs.evaluate(of, { ...options, text, engine: chosen.engine, dense, tasks, pages })
+  const measures = yield* nodeVerbs.evaluate(of, { ...options, text, engine: chosen.engine, dense, tasks, pages })
+  return { ...measures, contents: { text: hashesOf(text), tasks: taskHashes({ tasks, pages }) } }
 }
