@@ -10,7 +10,7 @@ import ts from 'typescript'
 /** Lines of all .ts and .tsx files of src and web without tests. */
 const MAX_TOTAL = 45_600
 /** Lines of all files that the pipeline reaches by imports, types too: what the method needs to know. */
-const MAX_REACH = 14_050
+const MAX_REACH = 14_000
 const PIPELINE = 'src/prune/prune.ts'
 /** A longer file is more than one thing. */
 const MAX_FILE = 400

@@ -1,5 +1,6 @@
 // Ranks that are tasks of one process, for tests: the bytes go from array to array.
-import { type Group, type GroupOptions, groupOver, type Transport } from '../src/ranks/group.ts'
+import type { Group } from '../src/ranks/group.ts'
+import { type GroupOptions, groupOver, type Transport } from '../src/ranks/transport.ts'
 
 /** Of each rank its group. @param size ranks */
 export function inProcess(size: number, options?: GroupOptions): Group[] {

@@ -6,7 +6,8 @@ import type * as Koffi from 'koffi'
 import { UsageError } from '../base/errors.ts'
 import { isOneOfSeveral, type Launched } from '../base/launcher.ts'
 import { Waiting, type WaitingOptions, type Word } from './barrier.ts'
-import { type Group, type GroupOptions, groupOver, type Transport } from './group.ts'
+import type { Group } from './group.ts'
+import { type GroupOptions, groupOver, type Transport } from './transport.ts'
 
 /** What differs between ABIs. Handles are pointers, or integers. */
 interface Abi {

@@ -2,7 +2,7 @@
 // `tokenizer.json` as data, and are exact:
 // - Corrections. \s and \d of JavaScript are not Rust's classes: pre-tokenizers that the library builds on them become
 //   `Split` with the pattern spelled out. Metaspace with `split` cuts before every replacement character, which the
-//   library ignores. A `$` in what `Replace` puts in is a `$`.
+//   library ignores. A `$` in what `Replace` puts in is a `$`. No pattern matches inside a surrogate pair.
 // - Cuts. Where no match of the pre-tokenizer reaches from a visible character to a space after it, the text is cut;
 //   where no merge can join two characters, BPE treats both sides alone, and a word can be cut.
 
@@ -61,11 +61,59 @@ export const literalContents = (part: unknown): unknown =>
     value?.type === 'Replace' ? { ...value, content: value.content.replaceAll('$', '$$$$') } : value,
   )
 
+/** V8 tries a pattern inside a surrogate pair, where one without width can match: this one goes on after the pair. */
+class WholeCharacters extends RegExp {
+  override exec(text: string): RegExpExecArray | null {
+    for (;;) {
+      const found = super.exec(text)
+      if (!found || !/^[\ud800-\udbff][\udc00-\udfff]/.test(text.slice(found.index - 1, found.index + 1))) return found
+      this.lastIndex = found.index + 1
+    }
+  }
+}
+
+const PAIRS = ['a', '1', ' ', '!'].flatMap(before => ['\u{1f680}', '\u{1d44e}', '\u{20000}'].map(pair => before + pair))
+
+/** The same pattern, slower where it would match inside a surrogate pair. */
+export function outsidePairs(pattern: RegExp): RegExp {
+  const tears = PAIRS.some(text => {
+    const found = new RegExp(pattern)
+    found.lastIndex = 1
+    return found.exec(text)?.index === 2
+  })
+  return tears ? new WholeCharacters(pattern) : pattern
+}
+
+/**
+ * Parts of a text at added tokens, with those that must be a word joined to the text around them where they are in one.
+ * Source: tokenizers, added_vocabulary.rs.
+ */
+export function joinInWords(
+  parts: readonly string[],
+  added: ReadonlySet<string>,
+  words: ReadonlySet<string>,
+): string[] {
+  const joined: string[] = []
+  let isText = false // the last of them
+  for (const [i, part] of parts.entries()) {
+    const inWord = words.has(part) && (WORD_ENDS.test(parts[i - 1] ?? '') || WORD_BEGINS.test(parts[i + 1] ?? ''))
+    const more = inWord || !added.has(part)
+    if (more && isText) joined.push(joined.pop() + part)
+    else joined.push(part)
+    isText = more
+  }
+  return joined
+}
+
+const WORD = String.raw`[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]`
+const [WORD_BEGINS, WORD_ENDS] = [new RegExp(`^${WORD}`, 'u'), new RegExp(`${WORD}$`, 'u')]
+
 /** Whether a text may be cut before a space after a visible character without a change of its ids. */
 export function cutsBeforeSpace(tokenizer: Json): boolean {
   const added = (tokenizer.added_tokens ?? []) as Json[]
   // An added token is looked for in the whole text: it must not reach over a cut, nor strip what is beyond it.
-  if (added.some(token => token.lstrip || token.rstrip || /\S /.test(String(token.content)))) return false
+  const reaches = (token: Json) => token.lstrip || token.rstrip || token.single_word || /\S /.test(`${token.content}`)
+  if (added.some(reaches)) return false
   const parts = flatten(correctPreTokenizer(tokenizer.pre_tokenizer as Json | null))
   const patterns = parts.filter(isolates).map(part => (part.pattern as Json).Regex)
   return (

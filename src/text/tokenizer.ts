@@ -8,8 +8,10 @@ import { checkTokenizer } from './check-tokenizer.ts'
 import {
   correctPreTokenizer,
   cutsBeforeSpace,
+  joinInWords,
   literalContents,
   MergeCutter,
+  outsidePairs,
   piecesBeforeSpace,
 } from './pretokenizer.ts'
 
@@ -102,6 +104,10 @@ function build(json: Json, config: Json): Tokenizer {
     } as ConstructorParameters<typeof Tokenizer>[0],
     config,
   )
+  for (const part of [tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder])
+    for (const step of part ? steps(part as unknown as Step) : [])
+      if (step.pattern instanceof RegExp) step.pattern = outsidePairs(step.pattern)
+  keepWords(tokenizer)
   const model = json.model as Json
   // SentencePiece has no pre-tokenizer that splits: BPE would take the whole text as one word, ten times slower.
   const oneWord = pre === null || (pre.type === 'Metaspace' && pre.split === false)
@@ -110,15 +116,38 @@ function build(json: Json, config: Json): Tokenizer {
   return tokenizer
 }
 
-/** A pre-tokenizer of the library. */
+/** A normalizer, pre-tokenizer or decoder of the library. */
 interface Step {
   readonly config?: { readonly type?: string }
+  pattern?: unknown
   /** Of a sequence. */
   readonly tokenizers?: readonly Step[]
+  readonly normalizers?: readonly Step[]
+  readonly decoders?: readonly Step[]
   pre_tokenize(text: string | string[], options?: object): string[]
 }
 
-const steps = (step: Step): Step[] => step.tokenizers?.flatMap(steps) ?? [step]
+const steps = (step: Step): Step[] => (step.tokenizers ?? step.normalizers ?? step.decoders)?.flatMap(steps) ?? [step]
+
+/** Added tokens that must be a word are none inside one. */
+function keepWords(tokenizer: Tokenizer): void {
+  const { added_tokens: all, splitter_unnormalized, splitter_normalized } = tokenizer as unknown as Splitters
+  const contentsOf = (tokens: Splitters['added_tokens']) =>
+    new Set(tokens.flatMap(({ content }) => [content, tokenizer.normalizer?.(content) ?? content]))
+  const words = contentsOf(all.filter(token => token.single_word))
+  if (words.size === 0) return
+  const added = contentsOf(all)
+  for (const splitter of [splitter_unnormalized, splitter_normalized]) {
+    const split = splitter.split.bind(splitter)
+    splitter.split = text => joinInWords(split(text), added, words)
+  }
+}
+
+interface Splitters {
+  readonly added_tokens: readonly { readonly content: string; readonly single_word: boolean }[]
+  readonly splitter_unnormalized: { split(text: string): string[] }
+  readonly splitter_normalized: { split(text: string): string[] }
+}
 
 /**
  * Has words longer than `cutFrom` cut where no merge can join, and refuses those that remain longer than any text has:
