@@ -93,15 +93,11 @@ export { type ResultFile, type Run, serializeResult } from './report/result-file
 export type {
   DivergenceResult,
   Estimate,
-  HalfResult,
-  HealRecord,
-  LayerResult,
   PerplexityResult,
-  PruneResult,
-  Recipe,
   TaskResult,
   WordPerplexityResult,
-} from './result/result.ts'
+} from './result/measured.ts'
+export type { HalfResult, HealRecord, LayerResult, PruneResult, Recipe } from './result/result.ts'
 export type { NamedText } from './text/calibration.ts'
 export { type ChatMessage, chatTemplate, type Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'

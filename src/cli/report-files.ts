@@ -3,7 +3,7 @@ import { totalmem } from 'node:os'
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { isJsonObject } from '../base/json.ts'
-import { type Continuation, continuationBytes, continuations } from '../evaluate/continuations.ts'
+import { continuationBytes, continuations } from '../evaluate/continuations.ts'
 import { memoryContext } from '../forward/context.ts'
 import { inspect, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
@@ -44,7 +44,7 @@ export interface Described {
   /** Tokens that it was healed on. @default it was not */
   readonly healed?: number
   readonly parameters: number
-  readonly samples: readonly Continuation[]
+  readonly samples: Run['samples']
 }
 
 /** What a report says of a model, open or at a path, and what it writes: nothing where it does not fit the memory. */

@@ -8,7 +8,7 @@ import { DenseReference, keepRows } from '../evaluate/reference.ts'
 import type { Context } from '../forward/context.ts'
 import type { Model } from '../model/model.ts'
 import type { DivergenceResult, Run } from '../report/result-file.ts'
-import type { PerplexityResult } from '../result/result.ts'
+import type { PerplexityResult } from '../result/measured.ts'
 import { sameCorpus } from '../text/corpus.ts'
 import { openRows, type Shared } from './work.node.ts'
 

@@ -15,9 +15,6 @@ export interface EngineFacts {
   readonly openvino?: string
 }
 
-/** Facts that are text, or absent. */
-export const OPTIONAL_FACTS = ['graphs', 'blas', 'openvino'] as const
-
 /** Libraries that multiply besides ONNX Runtime. */
 const librariesBeside = ({ blas, openvino }: EngineFacts): string[] =>
   [blas, openvino].filter(name => name !== undefined)

@@ -1,19 +1,12 @@
 // What a model writes, for people to read beside what the dense one writes: greedy continuations of short prompts.
-
 import type { Progress } from '../base/events.ts'
 import type { Context } from '../forward/context.ts'
 import { decoderBytes } from '../forward/decoder.ts'
 import { generate } from '../forward/generate.ts'
 import type { Model } from '../model/model.ts'
+import type { Continuation } from '../result/measured.ts'
 import { chatTemplate, encodePrompt } from '../text/chat.ts'
 import { loadTokenizer, type TextTokenizer } from '../text/tokenizer.ts'
-
-export interface Continuation {
-  readonly prompt: string
-  /** The prompt was a message to a chat model, through its template. */
-  readonly chat?: boolean
-  readonly text: string
-}
 
 /** Prompts that models of any kind go on with. */
 export const SAMPLE_PROMPTS = ['Once upon a time', 'The capital of France is', 'The most important thing is']

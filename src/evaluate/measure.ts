@@ -1,5 +1,4 @@
 // All measures of one model: perplexity on texts at several window lengths, distance to the dense model, zero-shot tasks.
-
 import type { Phase, Progress } from '../base/events.ts'
 import { healedOn } from '../checkpoint/pruning-record.ts'
 import type { Context } from '../forward/context.ts'
@@ -7,8 +6,8 @@ import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options/defaults.ts'
 import { checkRange } from '../options/options.ts'
 import type { Scratch } from '../output/activations.ts'
+import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result/measured.ts'
 import { corpusNotice } from '../result/notices.ts'
-import type { DivergenceResult, PerplexityResult, TaskResult, WordPerplexityResult } from '../result/result.ts'
 import type { NamedText } from '../text/calibration.ts'
 import { calibratedOn } from '../text/corpus.ts'
 import { tokenize } from '../text/tokenize.ts'

@@ -7,7 +7,7 @@ import type { RowObserver } from '../forward/losses.ts'
 import { forward } from '../forward/stream.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
-import type { PerplexityResult } from '../result/result.ts'
+import type { PerplexityResult } from '../result/measured.ts'
 import type { Windows } from '../text/windows.ts'
 
 /** Bytes of hidden states that go through the layers together; more windows take a second trip through the weights. */

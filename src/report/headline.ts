@@ -1,7 +1,7 @@
 // What is said first of a pruned model, in words: how much smaller and faster it is, and what that cost.
 import { bytes, count, perplexityChange } from '../base/display.ts'
+import { comparedBy } from '../result/measured.ts'
 import { heldOutCost } from '../result/notices.ts'
-import { comparedBy } from '../result/result.ts'
 import { decimal, textName } from './labels.ts'
 import type { PrunedRun, Run } from './result-file.ts'
 

@@ -1,7 +1,7 @@
 // How tables and charts write runs, texts and figures.
 import { shortNames } from '../base/display.ts'
 import { healedText } from '../checkpoint/pruning-record.ts'
-import type { PerplexityResult } from '../result/result.ts'
+import type { PerplexityResult } from '../result/measured.ts'
 import type { Run } from './result-file.ts'
 
 /** Stands for a number that is not there, or is none. */

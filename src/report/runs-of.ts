@@ -1,6 +1,6 @@
 // What a report says of one run of `prune`: the model as it was, and as it has become.
-import type { Continuation } from '../evaluate/continuations.ts'
-import type { Perplexities, PruneResult } from '../result/result.ts'
+import type { Continuation, Perplexities } from '../result/measured.ts'
+import type { PruneResult } from '../result/result.ts'
 import { type PrunedRun, type Run, runName } from './result-file.ts'
 
 /** Of the dense model and the pruned one. */

@@ -1,10 +1,8 @@
 // The tables of a result: for the terminal, for HTML and for Markdown.
-
 import { total } from '../base/clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../base/display.ts'
-import type { Continuation } from '../evaluate/continuations.ts'
 import type { Measures } from '../evaluate/measure.ts'
-import type { Estimate, TaskResult } from '../result/result.ts'
+import type { Continuation, Estimate, TaskResult } from '../result/measured.ts'
 import type { ExportResult } from '../write/export-result.ts'
 import { decimal, labels, NONE, runLabel, type TextSize, textLabel, unhealedLabel, withError } from './labels.ts'
 import { healingOf, isDense, type ResultFile, type Run } from './result-file.ts'

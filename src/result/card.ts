@@ -1,5 +1,4 @@
 // README.md of an output folder: the model card that the Hub shows. Written last, with what was measured. Source: hub-docs, model-cards.
-
 import { baseName, bytes, count, cut, perplexityChange, widthsText } from '../base/display.ts'
 import { VERSION } from '../base/version.ts'
 import { type SideFile, textFile } from '../checkpoint/checkpoint.ts'
@@ -8,7 +7,8 @@ import { type Layout, specOf } from '../method/method.ts'
 import { layersOf } from '../model/architecture.ts'
 import type { Model } from '../model/model.ts'
 import { GGUF_FILE } from '../output/sink.ts'
-import { comparedBy, type HealRecord, type Perplexities, type Recipe } from './result.ts'
+import { comparedBy, type Perplexities } from './measured.ts'
+import type { HealRecord, Recipe } from './result.ts'
 
 const LAYOUT_TEXT: Readonly<Record<Layout, string>> = {
   stock: 'narrow FFNs or fewer layers, loads like any',

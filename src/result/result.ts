@@ -1,5 +1,4 @@
 // What a run gives: plain data, written to `fasp.json` and printed by `--json`. All reports are functions of it.
-
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import type { Moved, Precision } from '../engine/engine.ts'
 import type { Allocation } from '../method/allocate/sensitivity.ts'
@@ -11,8 +10,8 @@ import type { CalibrationSource } from '../text/calibration.ts'
 import type { TextShare } from '../text/windows.ts'
 
 /**
- * One half-block after pruning. Errors are squared output errors over the squared output, on the calibration activations. Of a half-block that
- * keeps all they are its drift: how far it is from its target, which makes up for what was cut before it.
+ * One half-block after pruning. Errors are squared output errors over the squared output, on the calibration
+ * activations. A half-block that keeps all has a drift: how far it is from a target that makes up for earlier cuts.
  */
 export interface HalfResult {
   /** Neurons, value rows (KV head · head size + channel), or of a mixture experts, that stay; ascending. */
@@ -37,7 +36,7 @@ export interface WindowLoss {
   readonly pruned: number
 }
 
-/** What pruning cost on windows of a calibration text: on those calibrated on, and on others. The gap between them is overfitting. */
+/** What pruning cost on windows calibrated on, and on others of the same text. The gap between them is overfitting. */
 export interface TextLoss {
   readonly calibratedOn: WindowLoss
   readonly heldOut: WindowLoss
@@ -123,75 +122,8 @@ export interface PruneResult extends Recipe {
   readonly seconds: Readonly<Record<string, number>>
   /** Those of them that the engine ran, per kind of graph. */
   readonly engineSeconds: Readonly<Record<string, number>>
-  /** Those in which it ran nothing, per stage (prune-half.ts), before the phase `write`; `scratch`: for activations on disk. */
+  /** Those in which it ran nothing, per stage (prune-half.ts), before `write`; `scratch`: for activations on disk. */
   readonly outsideSeconds: Readonly<Record<string, number>>
   /** Bytes that went over to a device with a memory of its own, and came back: in all, and in each layer. */
   readonly moved?: Moved & { readonly layers: readonly Moved[] }
-}
-
-/** exp of the mean NLL, with what is needed to compare it: text, windows, length, BOS rule. */
-export interface PerplexityResult extends Pick<TextShare, 'source'> {
-  readonly file: string
-  readonly windows: number
-  readonly seqLen: number
-  /** Tokens predicted: seqLen − 1 a window. */
-  readonly tokens: number
-  readonly perplexity: number
-  /** Standard error of the perplexity, from the spread of the windows' mean NLL; NaN (null in JSON) for one window. */
-  readonly standardError: number
-  /** Whether the tokenizer put a BOS before the text. */
-  readonly bos: boolean
-  /** Mean negative log-likelihood in bits, times the tokens a byte of the whole text. Absent where the windows came as tokens. */
-  readonly bitsPerByte?: number
-  /** A text of the same corpus, where the model was calibrated on one: the figure flatters it. */
-  readonly calibratedOn?: string
-}
-
-/** What two models are compared by on a text: tokens of two vocabularies are not comparable, bytes are. @param vocabulary where it was cut */
-export const comparedBy = (vocabulary: VocabularyCut | undefined) =>
-  vocabulary
-    ? ({ of: 'bits per byte', figure: 'bitsPerByte' } as const)
-    : ({ of: 'perplexity', figure: 'perplexity' } as const)
-
-/** On the same texts before and after; empty where none were measured. */
-export type Perplexities = Partial<Record<'dense' | 'pruned', readonly PerplexityResult[]>>
-
-export interface DivergenceResult {
-  readonly file: string
-  readonly windows: number
-  readonly seqLen: number
-  /** Mean KL(dense ‖ pruned) of the next-token probabilities, in nats. */
-  readonly kl: number
-  /** Fraction of positions at which both models find the same token most likely. */
-  readonly topAgreement: number
-}
-
-/** A zero-shot task of multiple choice as lm-evaluation-harness defines it (docs/tasks.md). */
-export interface TaskResult {
-  readonly task: string
-  /** The harness's version of the task. */
-  readonly version: string
-  readonly items: number
-  readonly accuracy: Estimate
-  /** Of log-likelihoods divided by the characters of each choice; absent where the harness has none. */
-  readonly accuracyNorm?: Estimate
-}
-
-/** The task wikitext of lm-evaluation-harness: likelihood of whole documents, a word and a byte. */
-export interface WordPerplexityResult {
-  readonly task: string
-  /** The harness's version of the task. */
-  readonly version: string
-  readonly documents: number
-  /** Tokens predicted in a window at most. */
-  readonly seqLen: number
-  readonly wordPerplexity: number
-  readonly bytePerplexity: number
-  readonly bitsPerByte: number
-}
-
-export interface Estimate {
-  readonly value: number
-  /** Of the mean: sample standard deviation / √items; NaN (null in JSON) for one item. */
-  readonly standardError: number
 }

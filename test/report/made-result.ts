@@ -2,7 +2,8 @@
 import type { HalfSensitivity } from '../../src/method/allocate/sensitivity.ts'
 import type { DivergenceResult, Machine, ResultFile, Run, TaskResult } from '../../src/report/result-file.ts'
 import { resultFile } from '../../src/report/result-file.ts'
-import type { LayerResult, PerplexityResult, PruneResult } from '../../src/result/result.ts'
+import type { PerplexityResult } from '../../src/result/measured.ts'
+import type { LayerResult, PruneResult } from '../../src/result/result.ts'
 
 const LAYERS = 30
 const FFN = 1536

@@ -1,12 +1,11 @@
 // Zero-shot tasks of multiple choice, scored as lm-evaluation-harness scores them: the log-likelihood of each choice after the question;
 // acc takes the likeliest choice, acc_norm the likeliest by log-likelihood / characters of the choice.
 // Source: lm_eval 0.4.13, api/task.py (process_results), api/model.py (_encode_pair, loglikelihood), api/metrics.py (mean_stderr).
-
 import { UsageError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import type { Model } from '../../model/model.ts'
-import type { Estimate, TaskResult } from '../../result/result.ts'
+import type { Estimate, TaskResult } from '../../result/measured.ts'
 import { loadTokenizer, type TextTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import { TASKS, type TaskDefinition, type TaskName } from './definitions.ts'

@@ -1,13 +1,12 @@
 // The task wikitext of lm-evaluation-harness 0.4.13 (version 2.0): perplexity a word and a byte over whole documents. Each document, freed
 // of the tokeniser's spaces, is scored in windows of the model's context, from a BOS (or else EOS) on; words and bytes are those of the
 // document before that. Source: lm_eval/tasks/wikitext, utils.py (get_rolling_token_windows, make_disjoint_window), api/metrics.py.
-
 import { UnsupportedModelError } from '../../base/errors.ts'
 import type { Progress } from '../../base/events.ts'
 import type { Context } from '../../forward/context.ts'
 import { attentionHalves } from '../../model/architecture.ts'
 import type { Model } from '../../model/model.ts'
-import type { WordPerplexityResult } from '../../result/result.ts'
+import type { WordPerplexityResult } from '../../result/measured.ts'
 import { loadTokenizer } from '../../text/tokenizer.ts'
 import { type Continuation, logLikelihoods } from '../likelihood.ts'
 import type { TaskOptions } from './evaluate.ts'
