@@ -325,9 +325,9 @@ test('while one writes a result (of calibration windows of a length of their own
 
 test('work that was left beside a whole result is removed, and that of another comparison is named', async () => {
   const folder = await withResult()
-  const others = ['.stopped.work/shared.json', '.running.work/shared.json', `.running.${newOwner()}.partial/x`]
+  const others = ['.stopped.work/shared.bin', '.running.work/shared.bin', `.running.${newOwner()}.partial/x`]
   await put(folder, {
-    '.result.json.work/shared.json': '{}',
+    '.result.json.work/shared.bin': '{}',
     ...Object.fromEntries(others.map(one => [one, ''])),
   })
   const { stderr } = await run(folder, ...compare('magnitude', '0.3'))

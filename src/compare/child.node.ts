@@ -1,5 +1,5 @@
-// A run of a comparison as a process of its own, started by process.node.ts: its peak memory is its own, and where it dies the others go on.
-// The job comes as the first message; progress and the run go back. Without its parent it ends.
+// A run of a comparison as a process of its own, started by process.node.ts: its peak memory is its own, and where it
+// dies the others go on. The job comes as the first message; progress and the run go back. Without its parent it ends.
 import { FaspError } from '../base/errors.ts'
 import { ABORT, type Job, type Message } from './job.ts'
 import { runJob } from './run-job.node.ts'

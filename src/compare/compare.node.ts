@@ -1,10 +1,11 @@
-// Methods under one protocol: the dense model, then each method at each sparsity, pruned and measured in a process of its own (run-job.node.ts).
-// The result file is written after each run, so that a comparison that was stopped goes on where it was; what runs share is in a folder
-// beside it (work.node.ts).
+// Methods under one protocol: the dense model, then each method at each sparsity, pruned and measured in a process of its
+// own (run-job.node.ts). The result file is written after each run, so that a comparison that was stopped goes on where it
+// was; what runs share is in a folder beside it (work.node.ts).
 import { readFile } from 'node:fs/promises'
+import { total } from '../base/clock.ts'
 import { baseName } from '../base/display.ts'
 import { OutputError, RunError, UsageError } from '../base/errors.ts'
-import type { Progress } from '../base/events.ts'
+import { notice, type Progress } from '../base/events.ts'
 import { VERSION } from '../base/version.ts'
 import { fetchModel } from '../hub/fetch.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
@@ -27,7 +28,7 @@ import {
 } from '../report/result-file.ts'
 import { corpusNotice } from '../result/notices.ts'
 import { sameCorpus } from '../text/corpus.ts'
-import { type Cell, checkCells, checkMethods, grid, keyOf, runOf, titleOf } from './grid.ts'
+import { type Cell, checkCells, checkMethods, grid, keyOf, runOf, titled } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import type { CompareOptions } from './options.ts'
 import { runInProcess } from './process.node.ts'
@@ -35,26 +36,30 @@ import { type Contents, differences, protocolKey, protocolOf, readContents } fro
 import { openWork, removeWork, tellOtherWork, workFolder } from './work.node.ts'
 
 /**
- * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves the others alone.
- * @throws FaspError before any run for options that make no sense and files that cannot be read; RunError where the dense model fails
+ * Compares methods on the model at `path`. Yields progress, returns the result; a run that fails says so there and leaves
+ * the others alone.
+ * @throws FaspError before any run for options that make no sense and files that cannot be read
+ * @throws RunError where the dense model fails
  */
 export async function* compare(path: string, given: CompareOptions): Progress<ResultFile> {
   const options = { ...given, calibrationSeqLen: given.calibrationSeqLen ?? given.seqLen }
-  const { output, text = [], tasks = [], tasksData, limit, calibration, signal } = options
-  const { engine, windows, calibrationSeqLen, seed, memory, products } = options
-  const shared = { windows, seqLen: calibrationSeqLen, seed, memory, products }
-  const { heal: healed = false, lr } = options
-  const heals = typeof healed === 'boolean' ? (healed ? [HEAL_DEFAULTS.tokens] : []) : [healed].flat()
+  const { output, text = [], textWindows, tasksData, calibration, engine, products, heal = false, lr, signal } = options
+  const { windows, calibrationSeqLen, seed, memory } = options
+  const heals = heal === true ? [HEAL_DEFAULTS.tokens] : heal === false ? [] : [heal].flat()
   if (lr !== undefined && heals.length === 0) throw new UsageError('lr is of healing. Add --heal, or leave --lr out.')
-  const cells = grid(options.methods, options.sparsity, shared, heals, lr)
-  checkMeasures(options)
+  const pruning = { windows, seqLen: calibrationSeqLen, seed, memory, products }
+  const cells = grid(options.methods, options.sparsity, pruning, heals, lr)
+  if (typeof textWindows === 'object' && textWindows.length !== text.length)
+    throw new UsageError(
+      `there are ${textWindows.length} text-windows for ${text.length} texts. Give one for all, or one for each.`,
+    )
   checkMethods(cells)
   const machine = describeMachine(engine, products) // before a long download, as all that may be refused
   await checkTextFile(output, true)
   await using _claimed = await claimFile(output)
   const read = yield* readContents(options)
-  const local = yield* fetchModel(path, { signal })
-  const { facts, protocol } = await check(local, path, cells, read, options)
+  const model = yield* fetchModel(path, { signal })
+  const { facts, protocol } = await check(model, path, cells, read, options)
   const earlier = await earlierRuns(output, protocol, options.overwrite)
   const done = earlier.filter(run => run.failed === undefined)
   const runs = new Map(done.map(run => [keyOf(run), run]))
@@ -73,35 +78,24 @@ export async function* compare(path: string, given: CompareOptions): Progress<Re
   }
   for (const name of text) {
     const same = calibration?.find(other => sameCorpus(other, name))
-    if (same) yield { type: 'notice', message: corpusNotice(name, baseName(same)) }
+    if (same) yield notice(corpusNotice(name, baseName(same)))
   }
   const before = Math.max(0, ...done.map(({ healed = 0 }) => healed))
   const most = heals.length > 0 ? Math.max(before, ...heals) : undefined // windows to heal on are cut for it
-  if (calibration && before > 0 && most && most > before) yield { type: 'notice', message: otherWindows(before, most) }
+  if (calibration && before > 0 && most && most > before) yield notice(otherWindows(before, most))
   const key = `${protocolKey(protocol)}${most ? ` healed on ${most}` : ''}`
-  const { prompts } = protocol
-  const dense: DenseTask = {
-    ...{ name: 'dense', key, ...read.files, seqLen: protocol.seqLen, textWindows: protocol.maxWindows },
-    ...{ windows: protocol.samples, calibrationSeqLen: protocol.calibrationSeqLen, seed: protocol.seed },
-    heal: most,
-    ...{ tasks, tasksData, limit, measured: runs.has(keyOf({ name: 'dense' })) },
-  }
+  const measured = runs.has(keyOf({ name: 'dense' }))
+  const dense: DenseTask = { name: 'dense', key, files: read.files, heal: most, tasksData, measured }
   try {
     const shared = await openWork(work, key)
-    const jobs = shared && dense.measured ? missing : [dense, ...missing]
-    if (done.length > 0)
-      yield { type: 'notice', message: `${output} has ${done.length} runs already; ${missing.length} are left.` }
-    for (const [i, task] of jobs.entries()) {
-      yield {
-        ...{
-          type: 'run',
-          name: isDense(task) ? task.name : titleOf(task),
-          sparsity: isDense(task) ? 0 : task.asked.sparsity,
-        },
-        ...{ number: i + 1, total: jobs.length, secondsLeft: secondsLeft(jobs.slice(i), [...runs.values()]) },
-      }
-      const run = yield* attemptRun({ model: local, work, task, prompts, engine }, signal)
-      if (!(isDense(task) && task.measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
+    const tasks = shared && measured ? missing : [dense, ...missing]
+    if (done.length > 0) yield notice(`${output} has ${done.length} runs already; ${missing.length} are left.`)
+    for (const [i, task] of tasks.entries()) {
+      const { name, sparsity } = isDense(task) ? { name: task.name, sparsity: 0 } : titled(task)
+      const left = secondsLeft(tasks.slice(i), [...runs.values()])
+      yield { type: 'run', name, sparsity, number: i + 1, total: tasks.length, secondsLeft: left }
+      const run = yield* attemptRun({ model, work, task, protocol, engine }, signal)
+      if (!(isDense(task) && measured)) runs.set(keyOf(task), { ...run, made: madeNow(machine) })
       await writeTextFile(output, serializeResult(result()), true)
     }
     return result()
@@ -110,36 +104,30 @@ export async function* compare(path: string, given: CompareOptions): Progress<Re
   }
 }
 
-/** Of windows that are spread over texts, where there were to be fewer. */
+/** Windows that are spread over texts are others where there were to be fewer. */
 const otherWindows = (before: number, most: number): string =>
-  `What is there was healed on ${before.toLocaleString('en')} tokens at most. For ${most.toLocaleString('en')} other windows are held out, so that the KL of either over its steps is its own. --overwrite makes all anew.`
+  `What is there was healed on ${before.toLocaleString('en')} tokens at most. For ${most.toLocaleString('en')} other ` +
+  'windows are held out, so that the KL of either over its steps is its own. --overwrite makes all anew.'
 
-/** A run, or what a result says of one that failed. @throws RunError, UsageError where it is the dense one, which all others need */
+/** @returns also of a run that failed @throws RunError, UsageError where it is the dense one, which all others need */
 async function* attemptRun(job: Job, signal?: AbortSignal): Progress<Run> {
   const { task } = job
   try {
     const events = runInProcess(job, signal)
     const told: string[] = []
     for (;;) {
-      const step = await events.next()
-      if (step.done) return { ...step.value, notices: told.filter(one => !step.value.prune?.notices.includes(one)) }
-      if (step.value.type === 'notice')
-        told.push(step.value.message) // for the result alone
-      else yield step.value
+      const { done, value } = await events.next()
+      if (done) return { ...value, notices: told.filter(one => !value.prune?.notices.includes(one)) }
+      if (value.type === 'notice')
+        told.push(value.message) // for the result alone
+      else yield value
     }
   } catch (error) {
     if (isDense(task) || !(error instanceof RunError || error instanceof UsageError)) throw error
-    yield { type: 'notice', message: `${titleOf(task)} at sparsity ${task.asked.sparsity} failed: ${error.message}` }
+    const { name, sparsity } = titled(task)
+    yield notice(`${name} at sparsity ${sparsity} failed: ${error.message}`)
     return { ...runOf(task), perplexity: [], tasks: [], samples: [], seconds: {}, failed: error.message }
   }
-}
-
-/** @throws UsageError where texts and their windows are not as many */
-function checkMeasures({ text = [], textWindows }: CompareOptions): void {
-  if (typeof textWindows === 'object' && textWindows.length !== text.length)
-    throw new UsageError(
-      `there are ${textWindows.length} text-windows for ${text.length} texts. Give one for all, or one for each.`,
-    )
 }
 
 /** What only the model can tell, before a weight is read. @throws FaspError */
@@ -154,36 +142,31 @@ async function check(local: string, path: string, cells: readonly Cell[], read: 
   return { facts: modelFacts(path, architecture), protocol: await protocolOf(local, model, read, options) }
 }
 
-/** What the file has of the same protocol. @throws OutputError where the file holds others; FormatError where it is damaged */
+/** What the file has. @throws OutputError where that is of another protocol; FormatError where it is damaged */
 async function earlierRuns(output: string, protocol: Protocol, overwrite = false): Promise<readonly Run[]> {
   const text = overwrite ? undefined : await readFile(output, 'utf8').catch(() => undefined)
   if (text === undefined) return []
   const result = parseResult(text, output)
   const { fasp, protocol: found, runs } = result
-  const other = !found
-    ? 'no comparison'
-    : fasp === VERSION
-      ? differences(found, protocol).join(', ')
-      : `version ${fasp} of fasp`
-  if (other !== '')
+  const differ = fasp === VERSION ? found && differences(found, protocol).join(', ') : `version ${fasp} of fasp`
+  const other = found ? differ : 'no comparison'
+  if (other)
     throw new OutputError(
-      `${output} holds results that cannot go beside these (${other}). Choose another -o, or replace it with --overwrite.`,
+      `${output} holds results that cannot go beside these (${other}). ` +
+        'Choose another -o, or replace it with --overwrite.',
     )
   return runs.map(run => ({ ...run, made: madeOf(run, result) }))
 }
 
 /** By the seconds that runs of the same method took, or all runs; undefined before there are any. */
 function secondsLeft(tasks: readonly (DenseTask | Cell)[], runs: readonly Run[]): number | undefined {
-  const pruned = runs
-    .filter(run => run.prune)
-    .map(({ name, asked, seconds }) => ({ name, heal: asked?.heal, seconds: sum(Object.values(seconds)) }))
-  const left = tasks.map(task => {
+  const pruned = runs.filter(run => run.prune)
+  if (pruned.length === 0) return undefined
+  const expected = tasks.map(task => {
     const heal = isDense(task) ? undefined : task.asked.heal
-    const same = pruned.filter(run => run.name === task.name && run.heal === heal)
+    const same = pruned.filter(run => run.name === task.name && run.asked?.heal === heal)
     const like = same.length > 0 ? same : pruned
-    return sum(like.map(run => run.seconds)) / like.length
+    return like.reduce((sum, { seconds }) => sum + total(seconds), 0) / like.length
   })
-  return pruned.length > 0 ? sum(left) : undefined
+  return expected.reduce((sum, seconds) => sum + seconds, 0)
 }
-
-const sum = (numbers: readonly number[]) => numbers.reduce((total, n) => total + n, 0)

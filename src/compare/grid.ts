@@ -1,5 +1,4 @@
 // What a comparison runs: each method at each sparsity, with the options that `prune` takes for it.
-
 import { UsageError } from '../base/errors.ts'
 import { healedText } from '../checkpoint/pruning-record.ts'
 import { MAX_SPARSITY } from '../method/least-sparsity.ts'
@@ -23,13 +22,23 @@ export interface Cell {
 export const runOf = ({ name, asked }: Cell) => ({ name, sparsity: asked.sparsity, healed: asked.heal, asked })
 
 /** How progress calls it. */
-export const titleOf = ({ name, asked }: Cell): string => name + healedText({ healed: asked.heal })
+export const titled = ({ name, asked: { heal, sparsity } }: Cell) => ({
+  name: name + healedText({ healed: heal }),
+  sparsity,
+})
 
 /** Equal for a run and the cell that it came from. */
 export const keyOf = (of: { readonly name: string; readonly asked?: object }): string =>
   JSON.stringify([of.name, of.asked])
 
-/** All runs, sparsity by sparsity. @param heals tokens that each is healed on, too @throws UsageError for an empty grid, one that names something twice, a sparsity out of range */
+/** Equal for cells that prune alike, however they heal. */
+export const cellKey = ({ name, options }: Cell): string => JSON.stringify([name, options])
+
+/**
+ * All runs, sparsity by sparsity.
+ * @param heals tokens that each is healed on, too
+ * @throws UsageError for an empty grid, one that names something twice, a sparsity out of range
+ */
 export function grid(
   methods: readonly string[],
   sparsities: readonly number[],
@@ -46,7 +55,8 @@ export function grid(
   for (const sparsity of sparsities)
     if (!(sparsity > 0 && sparsity <= MAX_SPARSITY))
       throw new UsageError(
-        `sparsity is ${sparsity}; it must be a number above 0 and up to ${MAX_SPARSITY}. The dense model is always measured.`,
+        `sparsity is ${sparsity}; it must be a number above 0 and up to ${MAX_SPARSITY}. ` +
+          'The dense model is always measured.',
       )
   return sparsities.flatMap(sparsity =>
     names.flatMap(name => {

@@ -1,4 +1,4 @@
-// One model of a comparison: perplexity of each text, in the same pass its distance from the dense model, tasks, and samples.
+// One model of a comparison: perplexity and distance from the dense model on each text, tasks, and samples.
 import { totalmem } from 'node:os'
 import type { Progress } from '../base/events.ts'
 import { continuationBytes, continuations } from '../evaluate/continuations.ts'
@@ -12,18 +12,12 @@ import type { PerplexityResult } from '../result/measured.ts'
 import { sameCorpus } from '../text/corpus.ts'
 import { openRows, type Shared } from './work.node.ts'
 
-export interface Measuring {
-  readonly work: string
-  readonly shared: Shared
-  readonly prompts: readonly string[]
-}
-
 /** @param dense undefined where `model` is the dense model: then its rows are kept for the others */
 export async function* measureRun(
   context: Context,
   model: Model,
   dense: Model | undefined,
-  { work, shared, prompts }: Measuring,
+  { work, shared, prompts }: { readonly work: string; readonly shared: Shared; readonly prompts: readonly string[] },
 ): Progress<Measures & Pick<Run, 'samples' | 'seconds'>> {
   const started = performance.now()
   const perplexities: PerplexityResult[] = []

@@ -1,5 +1,5 @@
-// What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what is read. Runs that
-// were made under another one are never mixed with these.
+// What all runs of a comparison have in common, as the result names it: options with their defaults, and hashes of what
+// is read. Runs that were made under another protocol are never mixed with these.
 import { createHash } from 'node:crypto'
 import { shortNames } from '../base/display.ts'
 import type { Progress } from '../base/events.ts'
@@ -13,12 +13,12 @@ import { TEXT_WINDOWS } from '../options/defaults.ts'
 import { prepare } from '../prune/run.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
 import type { NamedText, TextFile } from '../text/calibration.ts'
+import type { TextFiles } from './job.ts'
 import type { CompareOptions } from './options.ts'
 
 /** What the runs read beside the model. */
 export interface Contents extends Pick<Protocol, 'text' | 'tasks' | 'calibration'> {
-  /** Where the texts are. */
-  readonly files: { readonly text: readonly TextFile[]; readonly calibration?: readonly TextFile[] }
+  readonly files: TextFiles
 }
 
 /** @throws TextError, FormatError, UsageError, HubError for a text or task that cannot be read */

@@ -1,6 +1,7 @@
-// What a process of a comparison does: the dense model with all that is shared, or one pruned model, from calibration windows to measures.
+// What a process of a comparison does: the dense model with all that is shared, or one pruned model, from windows to
+// measures.
 import { rm } from 'node:fs/promises'
-import { total } from '../base/clock.ts'
+import { difference, total } from '../base/clock.ts'
 import { shortNames } from '../base/display.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
 import type { Progress } from '../base/events.ts'
@@ -11,15 +12,13 @@ import { type Context, memoryContext } from '../forward/context.ts'
 import { AS_IT_IS, healing, sizesOf } from '../heal/healing.node.ts'
 import { openCheckpoint } from '../hub/open.node.ts'
 import { readTasks } from '../hub/tasks.node.ts'
-import { denseStatistics } from '../method/statistics/dense.ts'
 import { describeModel, type Model } from '../model/model.ts'
-import { ActivationPool, type Scratch } from '../output/activations.ts'
 import { openFolderSink } from '../output/folder.node.ts'
 import { activationFiles } from '../output/scratch.node.ts'
 import { committed } from '../output/sink.ts'
-import { UNSAVED } from '../output/steps.ts'
+import { type Doing, done, savedBy, UNSAVED } from '../output/steps.ts'
 import { prune } from '../prune/prune.ts'
-import { type PreparedRun, prepare } from '../prune/run.ts'
+import { prepare } from '../prune/run.ts'
 import { peakMemory } from '../report/machine.node.ts'
 import type { Run } from '../report/result-file.ts'
 import type { HealRecord, PruneResult } from '../result/result.ts'
@@ -29,22 +28,10 @@ import { namedText } from '../text/text.node.ts'
 import { loadTokenizer } from '../text/tokenizer.ts'
 import type { Windows } from '../text/windows.ts'
 import { writeExports } from '../write/export.node.ts'
-import { type Cell, runOf } from './grid.ts'
+import { type Cell, cellKey, runOf } from './grid.ts'
 import { type DenseTask, isDense, type Job } from './job.ts'
 import { measureRun } from './measure.node.ts'
-import {
-  type DensePass,
-  healedFolder,
-  prunedFolder,
-  readPass,
-  readPruned,
-  readShared,
-  removePruned,
-  type Shared,
-  writePass,
-  writePruned,
-  writeShared,
-} from './work.node.ts'
+import { type DensePass, leave, left, modelFolder, removePruned, type Shared } from './work.node.ts'
 
 /** What both kinds of jobs have open. */
 interface Open extends Context {
@@ -61,16 +48,16 @@ export async function* runJob(job: Job, signal: AbortSignal): Progress<Run> {
 }
 
 async function* runDense(open: Open, task: DenseTask): Progress<Run> {
-  const { dense } = open
-  const { work, prompts } = open.job
-  checkPrompts(dense, prompts)
+  const { dense, job } = open
+  const { work, protocol } = job
+  checkPrompts(dense, protocol.prompts)
   const shared = yield* share(open, task)
   // Measured before, it only leaves its rows.
   const asked = task.measured
     ? { shared: { ...shared, tasks: [], pages: undefined }, prompts: [] }
-    : { shared, prompts }
+    : { shared, prompts: protocol.prompts }
   const measures = yield* measureRun(open, dense, undefined, { work, ...asked })
-  await writeShared(work, shared)
+  await leave(work, 'shared', shared)
   return { name: 'dense', sparsity: 0, ...measures, peakMemoryBytes: peakMemory() }
 }
 
@@ -85,30 +72,29 @@ function checkPrompts(model: Model, prompts: readonly string[]): void {
   }
 }
 
-async function* share(open: Open, task: DenseTask): Progress<Shared> {
-  const { dense, signal } = open
-  const { key, seqLen, textWindows: firsts, limit, seed } = task
+async function* share(open: Open, { key, files, heal: tokens, tasksData }: DenseTask): Progress<Shared> {
+  const { dense, signal, job } = open
+  const { seqLen, maxWindows, limit, samples, calibrationSeqLen, seed, tasks: asked } = job.protocol
   const asTexts = (files: readonly TextFile[]) =>
     shortNames(files.map(({ name }) => name)).map((name, i) => namedText({ ...files[i], name }))
   const texts: TextWindows[] = []
-  for (const [i, text] of asTexts(task.text).entries())
-    texts.push(...(yield* textWindows(open, dense, { texts: [text], seqLen, windows: firsts?.[i] })))
-  if (task.text.length + task.tasks.length === 0) texts.push(yield* ownText(open, seed))
-  const { tasks, pages } = yield* readTasks(task.tasks, { data: task.tasksData, signal })
-  const source = { texts: task.calibration && asTexts(task.calibration) }
-  const options = { windows: task.windows, seqLen: task.calibrationSeqLen, heldOut: 0, seed }
-  const { heal: tokens } = task
-  const own = source.texts ? undefined : task.windows // writing takes as long as healing: they come again
-  const asked = { tokens, seqLen: options.seqLen, windows: own }
-  const sizes = tokens === undefined ? undefined : sizesOf(asked, source, [dense])
+  for (const [i, text] of asTexts(files.text).entries())
+    texts.push(...(yield* textWindows(open, dense, { texts: [text], seqLen, windows: maxWindows?.[i] })))
+  if (files.text.length + asked.length === 0) texts.push(yield* ownText(open, seed))
+  const names = asked.map(({ file }) => file)
+  const { tasks, pages } = yield* readTasks(names, { data: tasksData, signal })
+  const source = { texts: files.calibration && asTexts(files.calibration) }
+  const own = source.texts ? undefined : samples // writing takes as long as healing: what is written comes again
+  const sizes = tokens && sizesOf({ tokens, seqLen: calibrationSeqLen, windows: own }, source, [dense])
   // With the windows that are held out, which pruning leaves alone.
-  const healing = sizes && (yield* calibration(open, dense, source, { ...sizes, seed }))
+  const healing = sizes ? yield* calibration(open, dense, source, { ...sizes, seed }) : undefined
+  const options = { windows: samples, seqLen: calibrationSeqLen, heldOut: 0, seed }
   return {
     key,
     texts,
     tasks: tasks.map(({ name, items }) => ({ name, items: items.slice(0, limit) })),
     pages: pages?.slice(0, limit),
-    calibration: healing && !source.texts ? withoutHeldOut(healing) : yield* calibration(open, dense, source, options),
+    calibration: healing && own ? withoutHeldOut(healing) : yield* calibration(open, dense, source, options),
     healing,
     source: calibrationSource(source),
   }
@@ -119,7 +105,7 @@ const withoutHeldOut = ({ heldOut: _, texts, ...windows }: Windows): Windows => 
   texts: texts.map(({ heldOut: __, ...text }) => text),
 })
 
-/** Where nothing is given to measure on: what the dense model writes, from another seed than what is calibrated on. */
+/** Where nothing is given to measure on: what the dense model writes, by another seed than what is calibrated on. */
 async function* ownText(open: Open, seed: number): Progress<TextWindows> {
   const { checkpoint, architecture } = open.dense
   const seqLen = Math.min(256, architecture.maxPositions)
@@ -136,18 +122,18 @@ async function* ownText(open: Open, seed: number): Progress<TextWindows> {
 
 async function* runCell(open: Open, cell: Cell): Progress<Run> {
   const { job, dense } = open
-  const { work, prompts } = job
-  const shared = await readShared(work)
+  const { work, protocol } = job
+  const shared = await left(work, 'shared')
   if (!shared) throw new FormatError(work, 'has no windows. Was it changed while fasp ran?')
-  const output = prunedFolder(work)
   try {
-    const result = (await readPruned(work, cell)) ?? (yield* pruneCell(open, cell, shared))
+    const there = await left(work, 'pruned')
+    const result = there?.cell === cellKey(cell) ? there.result : yield* pruneCell(open, cell, shared)
     const started = performance.now()
     const healed = cell.asked.heal === undefined ? undefined : yield* healCell(open, cell, shared)
     const seconds = { ...result.seconds, ...(healed && { heal: (performance.now() - started) / 1000 }) }
-    const peakMemoryBytes = peakMemory() // of pruning and healing, or of what this process did of them: measuring comes after
-    await using last = await openCheckpoint(healed ? healedFolder(work) : output)
-    const measures = yield* measureRun(open, describeModel(last), dense, { work, shared, prompts })
+    const peakMemoryBytes = peakMemory() // of what this process did of pruning and healing: measuring comes after
+    await using last = await openCheckpoint(modelFolder(work, healed ? 'healed' : 'pruned'))
+    const measures = yield* measureRun(open, describeModel(last), dense, { work, shared, prompts: protocol.prompts })
     return {
       ...runOf(cell),
       healed: healed?.tokens,
@@ -157,39 +143,34 @@ async function* runCell(open: Open, cell: Cell): Progress<Run> {
       peakMemoryBytes,
     }
   } finally {
-    await rm(healedFolder(work), { recursive: true, force: true })
+    await rm(modelFolder(work, 'healed'), { recursive: true, force: true })
   }
 }
 
-/** What of `work` is pruned stays for the next cell, which may heal it otherwise. */
+/** What is pruned stays for the next cell, which may heal it otherwise. */
 async function* pruneCell(open: Open, cell: Cell, { calibration: windows, source }: Shared): Progress<PruneResult> {
   const { job, dense, engine, signal } = open
   const { work } = job
   await removePruned(work)
   const run = { ...prepare(dense, cell.options, { windows }), source }
-  const output = prunedFolder(work)
+  const output = modelFolder(work, 'pruned')
   const sink = await openFolderSink(output, true)
-  const scratch = activationFiles(output)
-  const pass = yield* densePass(open, run, windows, scratch)
-  const made = { engine, sink, denseStatistics: pass?.statistics, openScratch: scratch, signal }
-  const result = withPass(yield* prune(run, made), pass)
-  await writePruned(work, cell, result)
+  const { saved, counted } = sharing(open)
+  const result = counted(yield* prune(run, { engine, sink, saved, openScratch: activationFiles(output), signal }))
+  await leave(work, 'pruned', { cell: cellKey(cell), result })
   return result
 }
 
-/** Heals what is in the folder of the pruned model, into that of the healed one. */
+/** Heals the pruned model into a folder of its own. */
 async function* healCell(
-  open: Open,
+  { job: { work }, dense, engine, signal }: Open,
   { name, asked: { heal: tokens, lr }, options: { memory, seed, products } }: Cell,
   { healing: windows, source }: Shared,
 ): Progress<HealRecord> {
-  const { job, dense, engine, signal } = open
-  if (!windows) throw new FormatError(job.work, 'has no windows to heal on. Was it changed while fasp ran?')
-  await using checkpoint = await openCheckpoint(prunedFolder(job.work))
-  const output = healedFolder(job.work)
-  const { seqLen, windows: all } = windows
-  const sizes = sizesOf({ tokens, seqLen, windows: all.length }, {}, [dense])
-  const settings = { ...sizes, memory, seed, lr, products }
+  if (!windows) throw new FormatError(work, 'has no windows to heal on. Was it changed while fasp ran?')
+  await using checkpoint = await openCheckpoint(modelFolder(work, 'pruned'))
+  const output = modelFolder(work, 'healed')
+  const settings = { ...sizesOf({ tokens }, { windows }, [dense]), memory, seed, lr, products }
   const on = { engine, output, saved: UNSAVED, signal }
   const pruned = describeModel({ ...checkpoint, name })
   return yield* healing(on, pruned, dense, { ...windows, source }, settings, async function* (healed, record) {
@@ -201,39 +182,33 @@ async function* healCell(
   })
 }
 
-/** Statistics of the dense model on the calibration windows, made by the first method that needs them; undefined for one that does not. */
-async function* densePass(
-  open: Open,
-  { options: { allocate, memory } }: PreparedRun,
-  windows: Windows,
-  scratch: () => Promise<Scratch>,
-): Progress<DensePass | undefined> {
-  if (allocate !== 'standardized' && allocate !== 'influence') return undefined
-  const { job, dense, engine } = open
-  const there = await readPass(job.work)
-  if (there) return there
-  const started = performance.now()
-  const pool = new ActivationPool(memory * 2 ** 30, scratch, engine.array)
-  try {
-    const statistics = yield* denseStatistics({ ...open, pool }, dense, windows)
-    const pass = { statistics, seconds: (performance.now() - started) / 1000, engineSeconds: { ...engine.seconds } }
-    await writePass(job.work, pass)
-    return pass
-  } finally {
-    await pool.close()
+/**
+ * Steps of a run, of which the first method that needs statistics of the dense model leaves these to the others.
+ * `counted`: a result with the time that they took, as where a run makes its own.
+ */
+function sharing({ engine, job: { work } }: Open) {
+  let used: DensePass | undefined
+  const saved = savedBy(UNSAVED, async function* <T>(name: string, doing: Doing<T>): Progress<T> {
+    if (name !== 'dense statistics') return yield* done(doing, name)
+    used = await left(work, 'dense-pass')
+    if (used) return used.statistics as T
+    const [started, before] = [performance.now(), { ...engine.seconds }]
+    const value = yield* done(doing, name)
+    const [seconds, engineSeconds] = [(performance.now() - started) / 1000, difference(engine.seconds, before)]
+    await leave(work, 'dense-pass', { statistics: value as DensePass['statistics'], seconds, engineSeconds })
+    return value
+  })
+  const counted = (result: PruneResult): PruneResult => {
+    if (!used) return result
+    const outside = Math.max(0, used.seconds - total(used.engineSeconds))
+    return {
+      ...result,
+      seconds: sums(result.seconds, { allocate: used.seconds }),
+      engineSeconds: sums(result.engineSeconds, used.engineSeconds),
+      outsideSeconds: sums(result.outsideSeconds, { allocation: outside }),
+    }
   }
-}
-
-/** The time of the dense pass is part of the allocation, as it is where a run makes its own. */
-function withPass(result: PruneResult, pass: DensePass | undefined): PruneResult {
-  if (!pass) return result
-  const outside = Math.max(0, pass.seconds - total(pass.engineSeconds))
-  return {
-    ...result,
-    seconds: sums(result.seconds, { allocate: pass.seconds }),
-    engineSeconds: sums(result.engineSeconds, pass.engineSeconds),
-    outsideSeconds: sums(result.outsideSeconds, { allocation: outside }),
-  }
+  return { saved, counted }
 }
 
 type Seconds = Readonly<Record<string, number>>
