@@ -21,13 +21,14 @@ import {
   windowsWithinEvents,
 } from '../node.ts'
 import { headline } from '../report/headline.ts'
-import { curveText, healedWords } from '../report/healed.ts'
 import { roomNotice } from '../report/made.ts'
 import { type PrunedRun, type Run, resultFile } from '../report/result-file.ts'
 import { runsOf } from '../report/runs-of.ts'
 import {
   askedText,
+  curveText,
   exportsTable,
+  healedWords,
   layersText,
   lossTable,
   measuresText,

@@ -1,11 +1,10 @@
 // From a result to the charts that it has something for. `fasp report -o x.svg --chart NAME` writes one of them.
-
 import { count, percent } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { healedText } from '../checkpoint/pruning-record.ts'
 import type { Widths } from '../model/half-block.ts'
+import { OPTIONS } from '../options/spec.ts'
 import type { LayerResult } from '../result/result.ts'
-import { CHART_NAMES, type ChartName } from './chart-names.ts'
 import { decimal, labels, runLabel, textLabel, unhealedLabel } from './labels.ts'
 import { layerNumbers, lossOf } from './layers.ts'
 import { type Bar, type LineChart, layerBars, lineChart, type Point, pictureFile } from './plot.ts'
@@ -223,6 +222,10 @@ export function layerCharts(run: PrunedRun): Chart[] {
 
 const panelsWith = (panels: Readonly<Record<string, Bar[]>>, has: (bars: Bar[]) => boolean) =>
   Object.fromEntries(Object.entries(panels).filter(([, bars]) => has(bars)))
+
+/** The charts that can be written as `.svg`. */
+export const CHART_NAMES = OPTIONS.chart.choices
+export type ChartName = (typeof CHART_NAMES)[number]
 
 /** By the names of `--chart`. Where each run has its own, that of the last. */
 const CHARTS: Readonly<Record<ChartName, (result: ResultFile) => Chart[]>> = {

@@ -4,6 +4,7 @@
 import { count } from '../base/display.ts'
 import { VERSION } from '../base/version.ts'
 import { accuracyCharts, type Chart, healingCharts, layerCharts, perplexityCharts } from './charts.ts'
+import { tilesOf } from './headline.ts'
 import { runLabel } from './labels.ts'
 import { layerTable, sensitivityTable } from './layers.ts'
 import { madeLines } from './made.ts'
@@ -25,7 +26,6 @@ import {
   textTables,
   wordsTable,
 } from './tables.ts'
-import { tilesOf } from './tiles.ts'
 
 /** HTML that is done: `html` escapes everything else. */
 class Html {
@@ -53,23 +53,20 @@ const TITLES: Readonly<Record<ResultFile['command'], string>> = {
   heal: 'healed after pruning',
 }
 
-interface Section {
-  readonly id: string
-  readonly title: string
-  readonly content: readonly Html[]
-}
+type Section = readonly [id: string, title: string, ...content: readonly (readonly Html[])[]]
 
 /** The report of a result as an HTML page. */
 export async function reportHtml(result: ResultFile): Promise<string> {
   const { model, command } = result
-  const sections = sectionsOf(result).filter(section => section.content.length > 0)
-  const title = `${model.name}: ${TITLES[command]}`
+  const sections = sectionsOf(result)
+    .map(([id, title, ...content]) => ({ id, title, content: content.flat() }))
+    .filter(({ content }) => content.length > 0)
   const fields: Readonly<Record<string, Content>> = {
     version: VERSION,
     palette: new Html(
       `<style>:root{${LIGHT}}@media (prefers-color-scheme:dark){:root{${DARK}}}@media print{:root{${LIGHT}}}</style>`,
     ),
-    title,
+    title: `${model.name}: ${TITLES[command]}`,
     hash: await scriptHash(),
     header: html`<p>${model.modelType}, ${model.layers} layers, ${count(model.parameters)} parameters
 (${count(model.decoderLinears)} in the decoder linears). fasp ${result.fasp}, ${result.created.slice(0, 10)}.</p>
@@ -92,58 +89,30 @@ async function scriptHash(): Promise<string> {
   return `sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}`
 }
 
+/** Those that have something in them are shown. */
 function sectionsOf(result: ResultFile): Section[] {
   const pruned = prunedRuns(result)
   const many = pruned.length > 1
   const figures = (charts: readonly Chart[]) => charts.map(figure)
+  const layers = pruned.map(run => {
+    const charts = figures(layerCharts(run))
+    const same = tables(layerTable(run), sensitivityTable(run))
+    return many
+      ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...charts, ...same])
+      : html`${charts}${folded('The same in tables', same)}`
+  })
+  const perplexities = beside(tables(...textTables(result), wordsTable(result), lossTable(result)))
+  const failed = filled([failuresTable(result)]).map(table => tableHtml(table, 'text'))
+  const seconds = tables(secondsTable(result), ...engineTables(result))
   return [
-    {
-      id: 'perplexity',
-      title: 'Perplexity',
-      content: [
-        ...figures(many ? perplexityCharts(result) : []),
-        ...beside(tables(...textTables(result), wordsTable(result), lossTable(result))),
-      ],
-    },
-    {
-      id: 'healing',
-      title: 'Healing',
-      content: [...figures(healingCharts(result)), ...tables(...healingTables(result))],
-    },
-    {
-      id: 'tasks',
-      title: 'Zero-shot tasks',
-      content: [...figures(many ? accuracyCharts(result) : []), ...tables(...tasksTables(result))],
-    },
-    {
-      id: 'size',
-      title: 'Size',
-      content: [
-        ...tables(sizesTable(result), exportsTable(result)),
-        ...filled([failuresTable(result)]).map(table => tableHtml(table, 'text')),
-      ],
-    },
-    {
-      id: 'layers',
-      title: 'Layers',
-      content: pruned.map(run => {
-        const charts = figures(layerCharts(run))
-        const same = tables(layerTable(run), sensitivityTable(run))
-        return many
-          ? folded(`${runLabel(run)}: widths, errors, sensitivity`, [...charts, ...same])
-          : html`${charts}${folded('The same in tables', same)}`
-      }),
-    },
-    { id: 'texts', title: 'What the models write', content: samples(result) },
-    {
-      id: 'time',
-      title: 'Time',
-      content: folds(
-        'Seconds by phase, and of the engine by kind of graph',
-        tables(secondsTable(result), ...engineTables(result)),
-      ),
-    },
-    { id: 'run', title: 'How it was made', content: about(result, pruned) },
+    ['perplexity', 'Perplexity', figures(many ? perplexityCharts(result) : []), perplexities],
+    ['healing', 'Healing', figures(healingCharts(result)), tables(...healingTables(result))],
+    ['tasks', 'Zero-shot tasks', figures(many ? accuracyCharts(result) : []), tables(...tasksTables(result))],
+    ['size', 'Size', tables(sizesTable(result), exportsTable(result)), failed],
+    ['layers', 'Layers', layers],
+    ['texts', 'What the models write', samples(result)],
+    ['time', 'Time', folds('Seconds by phase, and of the engine by kind of graph', seconds)],
+    ['run', 'How it was made', about(result, pruned)],
   ]
 }
 

@@ -1,17 +1,17 @@
-// Result files and reports on disk. The kind of a report is the ending of its name. What draws pages and charts is loaded when needed.
+// Result files and reports on disk. The kind of a report is the ending of its name; what draws is loaded when needed.
 import { stat } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { FormatError, notOneOf, UsageError } from '../base/errors.ts'
 import { readSmallFile } from '../formats/file.node.ts'
+import { OPTIONS } from '../options/spec.ts'
 import { checkTextFile, writeTextFile } from '../output/text-file.node.ts'
-import { CHART_NAMES, type ChartName } from './chart-names.ts'
+import type { ChartName } from './charts.ts'
 import { GIVE, parseResult } from './parse-result.ts'
-import type { ResultFile } from './result-file.ts'
-import { serializeResult } from './result-file.ts'
-import { resultMarkdown } from './result-markdown.ts'
+import { type ResultFile, serializeResult } from './result-file.ts'
+import { resultMarkdown } from './tables.ts'
 
 export interface ReportOptions {
-  /** For an `.svg`: which chart, one of `CHART_NAMES`. @default 'perplexity' */
+  /** For an `.svg`: which chart, as `--chart` takes it. @default 'perplexity' */
   readonly chart?: string
   /** Replace a file that fasp wrote. @default false */
   readonly overwrite?: boolean
@@ -31,11 +31,8 @@ const MAX_BYTES = 256 * 2 ** 20
 
 /** @throws FormatError where it cannot be read, is no result file, or not one of this version */
 export async function readResult(path: string): Promise<ResultFile> {
-  const isFolder = await stat(path).then(
-    found => found.isDirectory(),
-    () => false,
-  )
-  if (isFolder) throw new FormatError(path, `is a folder, and no result. ${GIVE}`)
+  if ((await stat(path).catch(() => undefined))?.isDirectory())
+    throw new FormatError(path, `is a folder, and no result. ${GIVE}`)
   const text = new TextDecoder().decode(await readSmallFile(path, MAX_BYTES))
   return parseResult(text, path)
 }
@@ -51,12 +48,15 @@ export async function checkReport(path: string, { chart, overwrite }: ReportOpti
     throw new UsageError(`${path} does not say what to write; its name must end in ${Object.keys(WRITERS).join(', ')}.`)
   if (chart !== undefined && kind !== '.svg')
     throw new UsageError(`chart is for pictures, and ${path} is none. Give a name that ends in .svg, or leave it out.`)
-  if (chart !== undefined && !(CHART_NAMES as readonly string[]).includes(chart))
-    throw notOneOf('chart', chart, CHART_NAMES)
+  const names: readonly string[] = OPTIONS.chart.choices
+  if (chart !== undefined && !names.includes(chart)) throw notOneOf('chart', chart, names)
   await checkTextFile(path, overwrite)
 }
 
-/** Writes a result as `.html`, `.md`, `.svg` or `.json`, complete or not at all. @throws as `checkReport`; UsageError where the result has nothing for the chart */
+/**
+ * Writes a result as `.html`, `.md`, `.svg` or `.json`, complete or not at all.
+ * @throws as `checkReport`; UsageError where the result has nothing for the chart
+ */
 export async function writeReport(path: string, result: ResultFile, options: ReportOptions = {}): Promise<void> {
   await checkReport(path, options)
   const text = await WRITERS[extname(path).toLowerCase()](result, (options.chart ?? 'perplexity') as ChartName)

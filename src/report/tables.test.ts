@@ -9,16 +9,15 @@ import { inspect } from '../evaluate/inspect.ts'
 import { describeModel } from '../model/model.ts'
 import type { HalfResult } from '../result/result.ts'
 import { layerCharts } from './charts.ts'
-import { headline } from './headline.ts'
+import { headline, tilesOf } from './headline.ts'
 import { reportHtml } from './html.ts'
 import { decimal } from './labels.ts'
 import { layerNumbers, layerRows } from './layers.ts'
 import { madeLines } from './made.ts'
 import { apart } from './plot.ts'
 import type { PrunedRun, Run } from './result-file.ts'
-import { resultMarkdown } from './result-markdown.ts'
 import { fitted, PLAIN } from './table.ts'
-import { healingTables, lossTable, measuredRuns, sampleTable, textTables } from './tables.ts'
+import { healingTables, lossTable, measuredRuns, resultMarkdown, sampleTable, textTables } from './tables.ts'
 import {
   comparisonText,
   inspectionText,
@@ -28,7 +27,6 @@ import {
   resultText,
   sparkline,
 } from './terminal.ts'
-import { tilesOf } from './tiles.ts'
 
 const result = madeResult()
 

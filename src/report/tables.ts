@@ -5,8 +5,9 @@ import type { Measures } from '../evaluate/measure.ts'
 import type { Continuation, Estimate, TaskResult } from '../result/measured.ts'
 import type { ExportResult } from '../write/export-result.ts'
 import { decimal, labels, NONE, runLabel, type TextSize, textLabel, unhealedLabel, withError } from './labels.ts'
+import { madeLines } from './made.ts'
 import { healingOf, isDense, type ResultFile, type Run } from './result-file.ts'
-import { type Column, columnsOf, filled, runTable, type Table } from './table.ts'
+import { type Column, columnsOf, filled, runTable, type Table, tableMarkdown } from './table.ts'
 
 type Runs = Pick<ResultFile, 'runs'>
 
@@ -21,6 +22,13 @@ export const resultTables = (result: ResultFile): Table[] =>
     secondsTable(result),
     failuresTable(result),
   ])
+
+/** What made a result, and all its tables, as Markdown. */
+export function resultMarkdown(result: ResultFile): string {
+  const made = madeLines(result).map(text => `${text}.`)
+  const parts = [`${result.model.name}. ${made.join(' ')}`, ...resultTables(result).map(tableMarkdown)]
+  return `<!-- fasp ${result.fasp} -->\n${parts.join('\n\n')}\n`
+}
 
 /** What `fasp compare` shows. */
 export const comparisonTables = (result: ResultFile): Table[] =>

@@ -1,5 +1,4 @@
 // Results as text for a terminal of 80 columns. Pure functions of the result.
-
 import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } from '../base/display.ts'
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { healedTokens, sparsityText } from '../checkpoint/pruning-record.ts'
@@ -7,9 +6,9 @@ import type { Inspection, Outline } from '../evaluate/inspect.ts'
 import type { LayerWidths } from '../model/half-block.ts'
 import type { Amount, ResolvedOptions } from '../options/options.ts'
 import type { Plan, Sizes } from '../options/plan.ts'
-import type { LayerResult, PruneResult } from '../result/result.ts'
+import type { HealRecord, LayerResult, PruneResult } from '../result/result.ts'
 import type { ExportResult, PlannedExport } from '../write/export-result.ts'
-import { runLabel } from './labels.ts'
+import { decimal, runLabel } from './labels.ts'
 import { layerRows, lossOf } from './layers.ts'
 import { madeLines } from './made.ts'
 import { prunedRuns, type ResultFile, type Run } from './result-file.ts'
@@ -53,6 +52,18 @@ export function askedText(
 
 /** A part of the decoder linears that is not worth a word. */
 const ROUNDED = 0.005
+
+/** How a model was healed. */
+export const healedWords = ({ tokens, kl: { before, after } }: Pick<HealRecord, 'tokens' | 'kl'>): string =>
+  `Healed on ${tokens.toLocaleString('en')} tokens: ` +
+  `KL to the dense model on held-out windows ${decimal(before, 4)} → ${decimal(after, 4)}.`
+
+/** KL on held-out windows over the steps, and which of them is kept. */
+export function curveText({ curve, step: best }: Pick<HealRecord, 'curve' | 'step'>, style: TerminalStyle): string {
+  const line = style.blocks ? `${sparkline(curve.map(({ kl }) => kl))}\n` : ''
+  const rows = curve.map(({ step, kl }) => [`${step}`, decimal(kl, 4), step === best ? 'kept' : ''])
+  return `${line}${table([['step', 'KL', ''], ...rows])}`
+}
 
 /** Layers that have a row of their own where not all have. */
 const WORST = 5
