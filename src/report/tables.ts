@@ -3,6 +3,7 @@ import { total } from '../base/clock.ts'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../base/display.ts'
 import type { Measures } from '../evaluate/measure.ts'
 import type { Continuation, Estimate, TaskResult } from '../result/measured.ts'
+import type { PruneResult } from '../result/result.ts'
 import type { ExportResult } from '../write/export-result.ts'
 import { decimal, labels, NONE, runLabel, type TextSize, textLabel, unhealedLabel, withError } from './labels.ts'
 import { madeLines } from './made.ts'
@@ -184,36 +185,34 @@ export function healingTables({ runs }: Runs): Table[] {
   ]
 }
 
-/** What pruning cost on the calibration texts. */
+/** What pruning cost on windows of calibration texts: on those used, and on others. */
+export const lossesIn = (texts: PruneResult['calibration']['texts'], used = 'used') =>
+  texts.flatMap(({ name, loss }) => {
+    const both = loss
+      ? [
+          { label: used, loss: loss.calibratedOn },
+          { label: 'held out', loss: loss.heldOut },
+        ]
+      : []
+    return both.map(({ label, loss }) => ({ label: `${name}, ${label}`, loss }))
+  })
+
+/** What pruning cost on the calibration texts, before models were healed. */
 export function lossTable({ runs }: Runs): Table {
-  const losses = (run: Run) =>
-    (run.prune?.calibration.texts ?? []).flatMap(({ name, loss }) =>
-      loss
-        ? [
-            { label: `${name}, used`, loss: loss.calibratedOn },
-            { label: `${name}, held out`, loss: loss.heldOut },
-          ]
-        : [],
-    )
   const before = runs.map(run => {
     const healed = run.healed ? ', before healing' : ''
     return { ...run, name: `${unhealedLabel(run)}${healed}`, sparsity: 0, healed: undefined }
   })
-  return runTable(
-    {
-      title: 'Cost on the calibration texts',
-      note:
-        'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. ' +
-        'The gap is overfitting.',
-    },
+  const columns = columnsOf(
     before,
-    columnsOf(
-      before,
-      losses,
-      one => one.label,
-      ({ loss }) => decimal(loss.pruned - loss.dense, 3),
-    ),
+    run => lossesIn(run.prune?.calibration.texts ?? []),
+    one => one.label,
+    ({ loss }) => decimal(loss.pruned - loss.dense, 3),
   )
+  const note =
+    'Loss of the pruned less that of the dense model, in nats a token, on windows calibrated on and on others. ' +
+    'The gap is overfitting.'
+  return runTable({ title: 'Cost on the calibration texts', note }, before, columns)
 }
 
 type Seconds = Readonly<Record<string, number>>

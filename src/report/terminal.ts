@@ -3,7 +3,7 @@ import { bytes, count, cut, duration, percent, span, table, widthsText, wrap } f
 import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
 import { healedTokens, sparsityText } from '../checkpoint/pruning-record.ts'
 import type { Inspection, Outline } from '../evaluate/inspect.ts'
-import type { LayerWidths } from '../model/half-block.ts'
+import type { LayerWidths, Widths } from '../model/half-block.ts'
 import type { Amount, ResolvedOptions } from '../options/options.ts'
 import type { Plan, Sizes } from '../options/plan.ts'
 import type { HealRecord, LayerResult, PruneResult } from '../result/result.ts'
@@ -13,21 +13,26 @@ import { layerRows, lossOf } from './layers.ts'
 import { madeLines } from './made.ts'
 import { prunedRuns, type ResultFile, type Run } from './result-file.ts'
 import { fitted, heading, PLAIN, type TerminalStyle, tablesText } from './table.ts'
-import { comparisonTables, exportRows, measureTables, resultTables } from './tables.ts'
+import { comparisonTables, exportRows, lossesIn, measureTables, resultTables } from './tables.ts'
+
+/** Lines and parts that are there. */
+const joined = (parts: readonly (string | 0 | false | undefined)[]) => parts.filter(Boolean).join('\n')
+
+/** What pruning makes of a number, and how much less that is. */
+const change = (name: string, of: Parameters<typeof cut>[0], show: (n: number) => string, less = cut(of)) => [
+  ...[name, show(of.before), show(of.after), less],
+]
 
 /** The three sparsity figures. */
 export function sizesTable({ decoderLinears, parameters, weightBytes }: Sizes): string {
   const { before, stored, effective } = parameters
-  const rows = [
-    ['', 'before', 'after', 'cut'],
-    ['decoder linears', count(decoderLinears.before), count(decoderLinears.after), cut(decoderLinears)],
-    ['whole model', count(before), count(effective), cut({ before, after: effective })],
-    ...(stored === effective
-      ? []
-      : [['whole model, zeros stored', count(before), count(stored), cut({ before, after: stored })]]),
-    ['weights on disk', bytes(weightBytes.before), bytes(weightBytes.after), cut(weightBytes)],
+  const whole = change('whole model', { before, after: effective }, count)
+  const zeros = stored === effective ? [] : [change('whole model, zeros stored', { before, after: stored }, count)]
+  const [linears, weights] = [
+    change('decoder linears', decoderLinears, count),
+    change('weights on disk', weightBytes, bytes),
   ]
-  return table(rows)
+  return table([['', 'before', 'after', 'cut'], linears, whole, ...zeros, weights])
 }
 
 /** What was asked for, and what that is of the whole. */
@@ -46,8 +51,11 @@ export function askedText(
   const went = Math.abs(part - sparsity) < ROUNDED ? '' : `; ${percent(part)} go, as widths are rounded,`
   const whole = `${cut({ before: all.before, after: all.effective })} of all parameters`
   const [besides, loss] = vocabulary ? [', and fewer tokens', 'lose only rows of tokens'] : ['', 'are not cut']
-  const text = `Asked ${sparsityText({ sparsity })} of the decoder linears${besides}${went} = ${whole}: embedding, head and norms (${rest} parameters) ${loss}.`
-  return wrap(text, PLAIN.columns)
+  return wrap(
+    `Asked ${sparsityText({ sparsity })} of the decoder linears${besides}${went} = ${whole}: ` +
+      `embedding, head and norms (${rest} parameters) ${loss}.`,
+    PLAIN.columns,
+  )
 }
 
 /** A part of the decoder linears that is not worth a word. */
@@ -68,7 +76,7 @@ export function curveText({ curve, step: best }: Pick<HealRecord, 'curve' | 'ste
 /** Layers that have a row of their own where not all have. */
 const WORST = 5
 
-/** What the layers keep and how well they fit: of all of them in lines, and rows of the worst, or of all. Undefined where nothing was cut. */
+/** What layers keep and how well they fit: lines on all, rows of the worst or of all. Undefined where nothing was cut. */
 export function layersText(
   result: Pick<PruneResult, 'layers' | 'removedLayers' | 'widths'>,
   all: boolean | undefined,
@@ -82,20 +90,12 @@ export function layersText(
   return `${lines && `${lines}\n\n`}${table(rows)}${more}`
 }
 
-/** What pruning cost on the calibration texts: on windows calibrated on, and on others. Undefined where none were held out. */
+/** What pruning cost on windows of the calibration texts, used and held out. Undefined where none were held out. */
 export function lossTable({ calibration, healed }: Pick<PruneResult, 'calibration' | 'healed'>): string | undefined {
-  const rows = calibration.texts.flatMap(({ name, loss }) =>
-    loss
-      ? ([['calibrated on', loss.calibratedOn] as const, ['held out', loss.heldOut] as const] as const).map(
-          ([what, { windows, dense, pruned }]) => [
-            `${name}, ${what}, ${windows} × ${calibration.seqLen}`,
-            dense.toFixed(3),
-            pruned.toFixed(3),
-            (pruned - dense).toFixed(3),
-          ],
-        )
-      : [],
-  )
+  const rows = lossesIn(calibration.texts, 'calibrated on').map(({ label, loss: { windows, dense, pruned } }) => [
+    `${label}, ${windows} × ${calibration.seqLen}`,
+    ...[dense, pruned, pruned - dense].map(nats => nats.toFixed(3)),
+  ])
   const head = ['loss in nats a token', 'dense', healed ? 'before healing' : 'pruned', 'cost']
   return rows.length > 0 ? fitted([head, ...rows], PLAIN.columns) : undefined
 }
@@ -103,11 +103,11 @@ export function lossTable({ calibration, healed }: Pick<PruneResult, 'calibratio
 /** What a smaller vocabulary holds, and what texts become under it. */
 export function vocabularyTable({ tokens, parameters, texts }: VocabularyCut): string {
   const changes = texts.map(({ name, tokensPerWord: of }) => {
-    const change = `${of.after < of.before ? '' : '+'}${percent(of.after / of.before - 1)}`
-    return [`tokens a word, ${name}`, of.before.toFixed(3), of.after.toFixed(3), change]
+    const more = `${of.after < of.before ? '' : '+'}${percent(of.after / of.before - 1)}`
+    return change(`tokens a word, ${name}`, of, n => n.toFixed(3), more)
   })
-  const rows = ['vocabulary', count(tokens.before), count(tokens.after), `−${count(parameters)} parameters`]
-  return fitted([['', 'before', 'after', 'change'], rows, ...changes], PLAIN.columns)
+  const row = change('vocabulary', tokens, count, `−${count(parameters)} parameters`)
+  return fitted([['', 'before', 'after', 'change'], row, ...changes], PLAIN.columns)
 }
 
 export const exportsTable = (exports: readonly ExportResult[]): string => table(exportRows(exports))
@@ -117,81 +117,70 @@ export function secondsLine(seconds: Readonly<Record<string, number>>, peakBytes
   return `${parts.join(', ')}; peak memory ${bytes(peakBytes)}`
 }
 
-interface Healing {
-  readonly healing?: { readonly tokens: number; readonly memoryBytes: number; readonly diskBytes: number }
-}
-
-interface Exports {
+interface Planned extends Plan {
   readonly options: Pick<ResolvedOptions, 'allocate'>
   readonly vocabulary?: VocabularyCut
   readonly exports: readonly PlannedExport[]
+  readonly healing?: { readonly tokens: number; readonly memoryBytes: number; readonly diskBytes: number }
 }
 
-export function planText(plan: Plan & Exports & Healing): string {
-  const { options, widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary } = plan
+export function planText(plan: Planned): string {
+  const { options, widths, layers, sizes, memoryBytes, activationBytes, exports, vocabulary, healing } = plan
   const { before, after } = layers
-  const files = exports.map(({ to, dtype, bytes: b }) => {
-    return [to, dtype.toLowerCase(), bytes(b.before), bytes(b.after), cut(b)]
-  })
-  return [
-    after.length < before
-      ? `Layers: ${after.length} of ${before}.`
-      : `${widthsText(widths)}${options.allocate === 'uniform' ? '' : ' That is the mean: the run measures how many each layer keeps.'}`,
+  const files = exports.map(({ to, dtype, bytes: b }) => [to, ...change(dtype.toLowerCase(), b, bytes)])
+  const mean = options.allocate === 'uniform' ? '' : ' That is the mean: the run measures how many each layer keeps.'
+  const { scratch } = activationBytes
+  const onDisk = ` Activations in a scratch file: ${bytes(scratch)}; --memory keeps more in memory.`
+  return joined([
+    after.length < before ? `Layers: ${after.length} of ${before}.` : `${widthsText(widths)}${mean}`,
     sizesTable(sizes),
-    ...(vocabulary ? [vocabularyTable(vocabulary)] : []),
-    ...(files.length > 0 ? [table([['export', 'type', 'before', 'after', 'cut'], ...files])] : []),
-    `Expected memory: ${bytes(memoryBytes)}.${activationBytes.scratch > 0 ? ` Activations in a scratch file: ${bytes(activationBytes.scratch)}; --memory keeps more in memory.` : ''}`,
-    ...(plan.healing ? [healingText(plan.healing)] : []),
-  ].join('\n')
+    vocabulary && vocabularyTable(vocabulary),
+    files.length > 0 && table([['export', 'type', 'before', 'after', 'cut'], ...files]),
+    `Expected memory: ${bytes(memoryBytes)}.${scratch > 0 ? onDisk : ''}`,
+    healing &&
+      wrap(
+        `Healing on ${healing.tokens.toLocaleString('en')} tokens then takes ${bytes(healing.memoryBytes)} of memory, ` +
+          `and ${bytes(healing.diskBytes)} of disk beside the output until it has ended.`,
+        PLAIN.columns,
+      ),
+  ])
 }
-
-const healingText = ({ tokens, memoryBytes, diskBytes }: NonNullable<Healing['healing']>): string =>
-  wrap(
-    `Healing on ${tokens.toLocaleString('en')} tokens then takes ${bytes(memoryBytes)} of memory, and ${bytes(diskBytes)} of disk beside the output until it has ended.`,
-    PLAIN.columns,
-  )
 
 export function inspectionText(i: Inspection): string {
-  const { parameters: p } = i
+  const { parameters: p, pruned, experts } = i
   const share = (n: number) => percent(n / p.total)
+  const part = (name: string, n: number) => [name, count(n), share(n)]
   const rows = [
     ['', 'parameters', 'share'],
-    ['query, key', count(p.queryKey), share(p.queryKey)],
-    ['value, output', count(p.valueOutput), share(p.valueOutput)],
-    ['FFN', count(p.ffn), share(p.ffn)],
-    ['embeddings, norms, head', count(p.other), share(p.other)],
+    part('query, key', p.queryKey),
+    part('value, output', p.valueOutput),
+    part('FFN', p.ffn),
+    part('embeddings, norms, head', p.other),
     ['all', count(p.total), ''],
   ]
-  const mixture = i.experts ? ` of ${i.experts.count} experts, ${i.experts.active} to a token` : ''
+  const cuttable = i.cuttable.map(({ scope, parameters, methods }) => [
+    ...[`${scope}, ${share(parameters)}`, methods.join(', ') || `--${scope}`],
+  ])
+  const mixture = experts ? ` of ${experts.count} experts, ${experts.active} to a token` : ''
   const shape = [
-    `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}${mixture}, ${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
+    `${i.layers} layers, hidden size ${i.hiddenSize}, FFN ${i.ffnWidth}${mixture}, ` +
+      `${i.heads} heads of ${i.headSize} (${i.kvHeads} for keys and values),`,
     `vocabulary ${i.vocabularySize}, context ${i.context}, ${i.tiedHead ? 'tied' : 'separate'} head; ${typesText(i)}`,
   ]
-  return [
+  return joined([
     `${i.name}: ${i.modelType}, ${filesText(i)}`,
-    wrap(shape.join(i.experts ? ' ' : '\n'), PLAIN.columns),
-    ...(i.pruned
-      ? [
-          `pruned: ${sparsityText(i.pruned)} of the decoder linears of ${i.pruned.hubId ?? i.pruned.source}, method ${i.pruned.method}`,
-          ...(i.pruned.healed ? [`healed: ${healedTokens(i.pruned)}`] : []),
-        ]
-      : []),
-    ...(i.layerWidths ? [compactLine(i.layerWidths, i.headSize)] : []),
+    wrap(shape.join(experts ? ' ' : '\n'), PLAIN.columns),
+    pruned &&
+      `pruned: ${sparsityText(pruned)} of the decoder linears of ${pruned.hubId ?? pruned.source}, method ${pruned.method}`,
+    pruned?.healed && `healed: ${healedTokens(pruned)}`,
+    i.layerWidths && compactLine(i.layerWidths, i.headSize),
     table(rows),
-    fitted(
-      [
-        ['can be cut, of all', 'by methods'],
-        ...i.cuttable.map(c => [`${c.scope}, ${share(c.parameters)}`, c.methods.join(', ') || `--${c.scope}`]),
-      ],
-      PLAIN.columns,
-    ),
-    ...(i.missingCode.length > 0
-      ? [
-          `transformers cannot load this folder without ${i.missingCode.join(' and ')}. Copy it from another compact model; it is the same in all.`,
-        ]
-      : []),
-    ...(i.unused.length > 0 ? [`Not used: ${i.unused.join(', ')}`] : []),
-  ].join('\n')
+    fitted([['can be cut, of all', 'by methods'], ...cuttable], PLAIN.columns),
+    i.missingCode.length > 0 &&
+      `transformers cannot load this folder without ${i.missingCode.join(' and ')}. ` +
+        'Copy it from another compact model; it is the same in all.',
+    i.unused.length > 0 && `Not used: ${i.unused.join(', ')}`,
+  ])
 }
 
 const filesText = ({ format, weightBytes }: Pick<Outline, 'format' | 'weightBytes'>) =>
@@ -236,27 +225,30 @@ export function resultText(result: ResultFile, style: TerminalStyle = PLAIN): st
   return [[head, ...made].join('\n'), tablesText(resultTables(result), style), ...ofLayers].join('\n\n')
 }
 
-/** Widths over the layers, and errors as restored and on held-out windows, as sparklines or, where those cannot be shown, as ranges. */
+/** Widths over the layers, and errors as restored and held out: as sparklines, or as ranges where there are no blocks. */
 export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'layers'>, style: TerminalStyle): string {
-  const { before, after } = widths
-  const errors = (half: keyof LayerResult, of: 'errorAfter' | 'heldOutError') =>
-    layers.map((_, i) => lossOf({ widths, layers }, i, half)?.[of] ?? 0)
-  const rows = [
-    ...[{ name: 'FFN neurons', values: after.map(w => w.ffn), full: before.ffn }],
-    ...[{ name: 'value channels', values: after.map(w => w.value), full: before.value }],
-    ...[{ name: 'KV heads', values: after.map(w => w.kvHeads ?? before.kvHeads ?? 0), full: before.kvHeads ?? 0 }],
-    ...[{ name: 'experts', values: after.map(w => w.experts ?? before.experts ?? 0), full: before.experts ?? 0 }],
-    { name: 'FFN restored', values: errors('ffn', 'errorAfter') },
-    { name: 'FFN held out', values: errors('ffn', 'heldOutError') },
-    { name: 'value restored', values: errors('attention', 'errorAfter') },
-    { name: 'value held out', values: errors('attention', 'heldOutError') },
-  ].filter(({ values, full }) => values.some(value => value !== (full ?? 0)))
-  return rows
+  const kept = (name: string, of: keyof Widths) => {
+    const full = widths.before[of] ?? 0
+    return { name, full, values: widths.after.map(after => after[of] ?? full) }
+  }
+  const errors = (name: string, half: keyof LayerResult, of: 'errorAfter' | 'heldOutError') => {
+    return { name, full: 0, values: layers.map((_, i) => lossOf({ widths, layers }, i, half)?.[of] ?? 0) }
+  }
+  return [
+    kept('FFN neurons', 'ffn'),
+    kept('value channels', 'value'),
+    kept('KV heads', 'kvHeads'),
+    kept('experts', 'experts'),
+    errors('FFN restored', 'ffn', 'errorAfter'),
+    errors('FFN held out', 'ffn', 'heldOutError'),
+    errors('value restored', 'attention', 'errorAfter'),
+    errors('value held out', 'attention', 'heldOutError'),
+  ]
+    .filter(({ values, full }) => values.some(value => value !== full))
     .map(({ name, values, full }) => {
-      const range = full
-        ? `${span(values)} of ${full}`
-        : `${percent(Math.min(...values))} to ${percent(Math.max(...values))}`
-      const line = style.blocks ? `${sparkline(values, full, style.columns - 40)}  ` : ''
+      const [low, high] = [Math.min(...values), Math.max(...values)]
+      const range = full ? `${span(values)} of ${full}` : `${percent(low)} to ${percent(high)}`
+      const line = style.blocks ? `${sparkline(values, full || high, style.columns - 40)}  ` : ''
       return `${name.padEnd(15)}${line}${range}`
     })
     .join('\n')
@@ -264,7 +256,7 @@ export function layerLines({ widths, layers }: Pick<PruneResult, 'widths' | 'lay
 
 const BLOCKS = '▁▂▃▄▅▆▇█'
 
-/** A block for each value, from 0 to `top`; means of neighbours where there are more than `columns`. @param top default: the largest */
+/** A block for each value, from 0 to `top`; means of neighbours where there are more than `columns`. */
 export function sparkline(values: readonly number[], top = Math.max(...values), columns = 60): string {
   const n = Math.min(values.length, columns)
   const means = Array.from({ length: n }, (_, i) => {
