@@ -12,7 +12,7 @@ import type { Model } from '../model/model.ts'
 import { TEXT_WINDOWS } from '../options/defaults.ts'
 import { prepare } from '../prune/run.ts'
 import type { ContentHash, Protocol } from '../report/result-file.ts'
-import type { NamedText, TextFile } from '../text/calibration.ts'
+import type { NamedText } from '../text/calibration.ts'
 import type { TextFiles } from './job.ts'
 import type { CompareOptions } from './options.ts'
 

@@ -7,7 +7,7 @@ import type { Measures } from '../evaluate/measure.ts'
 import { readTasks } from '../hub/tasks.node.ts'
 import type { Model } from '../model/model.ts'
 import { openScratch } from '../output/scratch.node.ts'
-import type { Evaluation } from '../report/result-file.ts'
+import type { ResultFile } from '../report/result-file.ts'
 import { choose, type EngineChoice, nodeVerbs, openTexts, type TextInput } from './platform.node.ts'
 import { checkMeasured, type TextMeasures } from './verbs.ts'
 
@@ -25,7 +25,7 @@ export interface EvaluateOptions extends EngineChoice, Omit<TextMeasures<TextInp
 
 export interface PathMeasures extends Measures {
   /** What was read, with hashes. */
-  readonly contents: Pick<Evaluation, 'text' | 'tasks'>
+  readonly contents: Pick<NonNullable<ResultFile['evaluation']>, 'text' | 'tasks'>
 }
 
 export async function* evaluateEvents(of: string | Model, options: EvaluateOptions): Progress<PathMeasures> {
