@@ -208,7 +208,7 @@ export const push = promised(pushEvents)
 
 export type { CompareOptions } from './compare/options.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'
-export { type PushPlan, type PushResult, planPush } from './hub/push.node.ts'
+export { type PushPlan, planPush } from './hub/push.node.ts'
 export * from './index.ts'
 export { isWritten } from './output/place.node.ts'
 export { CommonSteps } from './prune/shared-steps.ts'

@@ -80,7 +80,6 @@ export const inspect = promised(inspectEvents)
 export type { WebSource } from './checkpoint/open.web.ts'
 export type { FetchOptions } from './formats/source.web.ts'
 export * from './index.ts'
-export type { Scratch } from './output/activations.ts'
 export type { StateFile, StateFolder } from './output/state-folder.ts'
 export type { WebOptions } from './verbs/platform.web.ts'
 export type { PruneInPageOptions, SavedInPage } from './verbs/prune.web.ts'

@@ -3,7 +3,7 @@
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import type { RemoteFile } from '../src/hub/listing.ts'
+import type { RemoteFile } from '../src/web.ts'
 
 export interface Checksum {
   update(bytes: Uint8Array): void

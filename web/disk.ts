@@ -3,8 +3,7 @@
 // what has none, but for runs that can be gone on with (notes.ts). Where a browser gives no disk, all is in memory.
 import type { ByteSource } from '../src/base/bytes.ts'
 import { FormatError, OutputError } from '../src/base/errors.ts'
-import type { WrittenFile } from '../src/output/steps.ts'
-import type { Plan, Scratch, Sink, SinkFile } from '../src/web.ts'
+import type { Plan, Scratch, Sink, SinkFile, WrittenFile } from '../src/web.ts'
 import { namesIn, noteIn } from './notes.ts'
 
 /** TypeScript's types of the DOM leave out what workers alone have. */

@@ -1,12 +1,8 @@
 // What the page is told of plans, runs and results, of whatever computes them: workers of the page, or `fasp ui`.
 import { FaspError } from '../base/errors.ts'
 import type { ProgressEvent, PrunedLayer } from '../base/events.ts'
-import type { PushResult } from '../hub/push.ts'
-import type { Architecture } from '../model/architecture.ts'
-import type { ResolvedOptions } from '../options/options.ts'
-import type { Plan } from '../options/plan.ts'
+import type { Architecture, Plan, PruneResult, PushResult, ResolvedOptions } from '../index.ts'
 import { heldOutCost } from '../result/notices.ts'
-import type { PruneResult } from '../result/result.ts'
 import type { HalfError, PlanFacts, PrunedFacts, Pushed, Said, Side, Speed, Told } from './protocol.ts'
 
 type Tell = (told: Told) => void

@@ -1,13 +1,18 @@
 // What the page and what computes for it say to each other: workers of the page itself, which are asked by name and number, or `fasp ui`, which
 // is asked by name (server.node.ts). Both tell how it goes on, and answer or fail once.
 import type { ProgressEvent } from '../base/events.ts'
-import type { VocabularyCut } from '../checkpoint/checkpoint.ts'
-import type { Inspection } from '../evaluate/inspect.ts'
-import type { RemoteFile } from '../hub/listing.ts'
-import type { PruneOptions, ResolvedOptions } from '../options/options.ts'
-import type { Plan, Sizes } from '../options/plan.ts'
+import type {
+  DivergenceResult,
+  Inspection,
+  PerplexityResult,
+  Plan,
+  PruneOptions,
+  RemoteFile,
+  ResolvedOptions,
+  Sizes,
+  VocabularyCut,
+} from '../index.ts'
 import type { PageOption } from '../options/spec.ts'
-import type { DivergenceResult, PerplexityResult } from '../result/measured.ts'
 
 /** A file with its path from the folder that was chosen or dropped; its own name where it was chosen alone. */
 export interface PickedFile {
