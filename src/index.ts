@@ -17,7 +17,7 @@ import { exportOnnx as exportOnnxEvents } from './write/onnx/export.ts'
  * await exportModel(smaller, { output: 'smaller.gguf' })
  * @throws TextError, UsageError, UnsupportedModelError
  */
-export const cutVocabulary = promised(cutVocabularyEvents)
+export const cutVocabulary = /* @__PURE__ */ promised(cutVocabularyEvents)
 
 /**
  * Writes a model for transformers.js into a sink: `onnx/model.onnx` and files beside it, each read back.
@@ -27,7 +27,7 @@ export const cutVocabulary = promised(cutVocabularyEvents)
  * sink.files.get('onnx/model_quantized.onnx')
  * @throws UsageError, NumericError, OutputError
  */
-export const exportOnnx = promised(exportOnnxEvents)
+export const exportOnnx = /* @__PURE__ */ promised(exportOnnxEvents)
 
 /**
  * Writes a model for llama.cpp into a sink: `model.gguf`, read back.
@@ -37,7 +37,7 @@ export const exportOnnx = promised(exportOnnxEvents)
  * sink.files.get('model.gguf')
  * @throws UsageError, UnsupportedModelError, OutputError
  */
-export const exportGguf = promised(exportGgufEvents)
+export const exportGguf = /* @__PURE__ */ promised(exportGgufEvents)
 
 /**
  * Logits of every position of one sequence.
@@ -90,6 +90,8 @@ export type { Plan, Sizes } from './options/plan.ts'
 export type { Scratch } from './output/activations.ts'
 export { MemorySink, type Sink, type SinkFile } from './output/sink.ts'
 export type { WrittenFile } from './output/steps.ts'
+export { distanceFlops, runFlops } from './prune/flops.ts'
+export { shortRates } from './prune/product-rate.ts'
 export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
 export { type ResultFile, type Run, serializeResult } from './report/result-file.ts'

@@ -5,18 +5,24 @@
  */
 import { promised } from './base/events.ts'
 import { checkedOn } from './options/call-check.ts'
-import { webVerbs } from './verbs/platform.web.ts'
-import { prepareEvents as prepareInPage, pruneEvents as pruneInPage } from './verbs/prune.web.ts'
+import { webOpening, webVerbs } from './verbs/platform.web.ts'
+import {
+  planPruneEvents as planInPage,
+  prepareEvents as prepareInPage,
+  pruneEvents as pruneInPage,
+} from './verbs/prune.web.ts'
 
-const checked = checkedOn('web')
+// The verbs are marked as pure calls, so that a bundle has only those that it uses.
+const checked = /* @__PURE__ */ checkedOn('web')
 
-const pruneEvents = checked('prune', pruneInPage)
-const prepareEvents = checked('prepare', prepareInPage)
-const openModelEvents = checked('openModel', webVerbs.openModel)
-const evaluateEvents = checked('evaluate', webVerbs.evaluate)
-const perplexityEvents = checked('perplexity', webVerbs.perplexity)
-const generateEvents = checked('generate', webVerbs.generate)
-const inspectEvents = checked('inspect', webVerbs.inspect)
+const pruneEvents = /* @__PURE__ */ checked('prune', pruneInPage)
+const prepareEvents = /* @__PURE__ */ checked('prepare', prepareInPage)
+const planPruneEvents = /* @__PURE__ */ checked('planPrune', planInPage)
+const openModelEvents = /* @__PURE__ */ checked('openModel', webOpening.openModel)
+const evaluateEvents = /* @__PURE__ */ checked('evaluate', webVerbs.evaluate)
+const perplexityEvents = /* @__PURE__ */ checked('perplexity', webVerbs.perplexity)
+const generateEvents = /* @__PURE__ */ checked('generate', webVerbs.generate)
+const inspectEvents = /* @__PURE__ */ checked('inspect', webOpening.inspect)
 
 /**
  * Prunes a model into a sink.
@@ -29,7 +35,7 @@ const inspectEvents = checked('inspect', webVerbs.inspect)
  * output.files.get('model.safetensors')
  * @throws FaspError
  */
-export const prune = promised(pruneEvents)
+export const prune = /* @__PURE__ */ promised(pruneEvents)
 
 /**
  * All of `prune` that comes before a weight is read: checks options, opens the model, and decides how it is pruned.
@@ -39,7 +45,15 @@ export const prune = promised(pruneEvents)
  * const { sizes } = await run.prune()
  * @throws FaspError
  */
-export const prepare = promised(prepareEvents)
+export const prepare = /* @__PURE__ */ promised(prepareEvents)
+
+/**
+ * What `prune` would do: widths, parameters, bytes, memory. Reads no weights, and needs neither an output nor an engine.
+ * @example
+ * const { sizes, widths, notices } = await planPrune(model, { sparsity: 0.2 })
+ * @throws FaspError
+ */
+export const planPrune = /* @__PURE__ */ promised(planPruneEvents)
 
 /**
  * Opens a model for several verbs, which leave it open.
@@ -48,7 +62,7 @@ export const prepare = promised(prepareEvents)
  * const model = await openModel(new URL('https://huggingface.co/org/name/resolve/main/model.gguf'))
  * @throws FormatError, UnsupportedModelError
  */
-export const openModel = promised(openModelEvents)
+export const openModel = /* @__PURE__ */ promised(openModelEvents)
 
 /**
  * Perplexity on texts.
@@ -56,7 +70,7 @@ export const openModel = promised(openModelEvents)
  * const { perplexity } = await evaluate(model, { text: [file], engine })
  * @throws FaspError
  */
-export const evaluate = promised(evaluateEvents)
+export const evaluate = /* @__PURE__ */ promised(evaluateEvents)
 
 /**
  * Perplexity on one text.
@@ -64,7 +78,7 @@ export const evaluate = promised(evaluateEvents)
  * const { perplexity: value } = await perplexity(model, file, { engine, windows: 4 })
  * @throws FaspError
  */
-export const perplexity = promised(perplexityEvents)
+export const perplexity = /* @__PURE__ */ promised(perplexityEvents)
 
 /**
  * Continues a text. Events of type `text` are what is written as it is written.
@@ -72,15 +86,24 @@ export const perplexity = promised(perplexityEvents)
  * const { text } = await generate(model, 'Once upon a time', { engine, onEvent: event => show(event) })
  * @throws FaspError
  */
-export const generate = promised(generateEvents)
+export const generate = /* @__PURE__ */ promised(generateEvents)
 
 /** What a model is: architecture, tensors, parameters, bytes. Reads no weights. @throws FormatError */
-export const inspect = promised(inspectEvents)
+export const inspect = /* @__PURE__ */ promised(inspectEvents)
 
 export type { WebSource } from './checkpoint/open.web.ts'
 export type { FetchOptions } from './formats/source.web.ts'
 export * from './index.ts'
 export type { StateFile, StateFolder } from './output/state-folder.ts'
 export type { WebOptions } from './verbs/platform.web.ts'
-export type { PruneInPageOptions, SavedInPage } from './verbs/prune.web.ts'
-export { evaluateEvents, generateEvents, inspectEvents, openModelEvents, perplexityEvents, prepareEvents, pruneEvents }
+export type { PlanInPage, PlanInPageOptions, PruneInPageOptions, SavedInPage } from './verbs/prune.web.ts'
+export {
+  evaluateEvents,
+  generateEvents,
+  inspectEvents,
+  openModelEvents,
+  perplexityEvents,
+  planPruneEvents,
+  prepareEvents,
+  pruneEvents,
+}

@@ -1,30 +1,31 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
 import { type ByteSource, memorySource } from '../src/base/bytes.ts'
-import { inspect } from '../src/evaluate/inspect.ts'
 import { MEASURED_WINDOWS, passOn, written } from '../src/page/facts.ts'
 import type { Answer, Ask, Compute, Settings, Side } from '../src/page/protocol.ts'
 import { reportOf } from '../src/page/report.ts'
 import { watchRun } from '../src/page/run-view.ts'
-import { shortRates } from '../src/prune/product-rate.ts'
-import { prepare } from '../src/prune/run.ts'
 import {
-  cutVocabularyEvents,
+  cutVocabulary,
   type Engine,
   evaluate,
   exportGguf,
   exportOnnx,
   generate,
+  inspect,
   MemorySink,
   type Model,
   type OnnxDtype,
+  openModel,
   type PruneResult,
+  planPrune,
   prune,
+  shortRates,
   UsageError,
 } from '../src/web.ts'
 import { Disk, DiskSink, diskBytes, heldBytes } from './disk.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
-import { open, opened, openFiles, optionsOf, PAGE, textsOf, withPath } from './opened.ts'
+import { open, opened, optionsOf, PAGE, withPath } from './opened.ts'
 import { stoppedRuns } from './runs.ts'
 import { beginRun, reopenRun, type SavedRun } from './saved.ts'
 import { type JobContext, serve } from './serve.ts'
@@ -111,7 +112,7 @@ async function pruneModel(
     if (last) await removeFrom(last.output)
     last = undefined
     const engine = await engineOf(settings.compute ?? 'auto', tell)
-    const plan = planOf(dense, settings)
+    const plan = await planPrune(dense, optionsOf(settings))
     const disk = heldBytes(plan) < (await diskBytes()) ? await disks : undefined
     run ??= disk && (await beginRun(settings, plan).catch(() => undefined))
     const output = run?.sink ?? (await disk?.sink()) ?? new MemorySink()
@@ -120,7 +121,6 @@ async function pruneModel(
     const watched = watchRun(dense, settings.texts === undefined, writing, tell)
     const result = await prune(dense, {
       ...optionsOf(settings),
-      calibration: textsOf(settings),
       output,
       engine,
       signal,
@@ -130,7 +130,7 @@ async function pruneModel(
     })
     const name = `${baseName(dense.checkpoint.name)}-pruned`
     const files = await filesOf(output)
-    const model = await openFiles(files.map(file => withPath(file, `${name}/${file.name}`)))
+    const model = await openModel(files.map(file => withPath(file, `${name}/${file.name}`)))
     const facts = await watched.facts(result, model, { engine, openRows, signal })
     await run?.end()
     last = { of, dense, model, files, name, engine, output, result, told: watched.notices }
@@ -142,10 +142,7 @@ async function pruneModel(
 }
 
 const denseOf = async (settings: Settings): Promise<Model> =>
-  (await withVocabulary(settings, async () => cutVocabularyEvents)).model
-
-const planOf = (dense: Model, settings: Settings) =>
-  prepare(dense, optionsOf(settings), { texts: textsOf(settings) }).plan
+  (await withVocabulary(settings, async () => ({ cutVocabulary }))).model
 
 /** A run that was stopped, until it is followed. */
 let found: SavedRun | undefined
@@ -155,10 +152,10 @@ async function resume(id: Ask<'resume'>): Promise<Answer<'resume'>> {
   const leave = found
   found = undefined
   await leave?.stop(false)
-  found = await reopenRun(id, async settings => planOf(await denseOf(settings), settings))
+  found = await reopenRun(id, async settings => planPrune(await denseOf(settings), optionsOf(settings)))
   const { settings } = found
   const order = { model: opened().checkpoint.name, output: '', settings }
-  return { job: { inspection: inspect(opened()), order }, ...(await stoppedRuns()) }
+  return { job: { inspection: await inspect(opened()), order }, ...(await stoppedRuns()) }
 }
 
 async function follow(_: null, context: JobContext): Promise<Answer<'follow'>> {

@@ -2,11 +2,8 @@
 
 import { UsageError } from '../src/base/errors.ts'
 import { hashBlob } from '../src/base/hash.ts'
-import { disposable } from '../src/checkpoint/checkpoint.ts'
-import { openSource } from '../src/checkpoint/open.web.ts'
-import { architectureOf, describeModel, type Model } from '../src/model/model.ts'
-import type { PruneOptions } from '../src/options/options.ts'
 import type { Ask, Origin, PickedFile, Settings } from '../src/page/protocol.ts'
+import { type Model, openModel, type PlanInPageOptions } from '../src/web.ts'
 import type { ModelFile } from './notes.ts'
 
 /** Where the page is: its scripts, this worker too, are one folder below. */
@@ -54,22 +51,11 @@ async function hashFiles(picked: readonly PickedFile[]): Promise<ModelFile[]> {
   return files
 }
 
-/** As `openModel` of the library, without what computes. */
-export async function openFiles(files: readonly File[]): Promise<Model> {
-  const checkpoint = disposable(await openSource(files, { checkConfig: architectureOf }))
-  try {
-    return describeModel(checkpoint)
-  } catch (error) {
-    await checkpoint.close()
-    throw error
-  }
-}
-
 /** Closes the one before. */
 export async function open(ask: Ask<'open'>): Promise<Model> {
   if (ask !== 'tiny' && 'path' in ask) throw new UsageError('a page opens no paths. Choose the files.')
   const picked = ask === 'tiny' ? await tinyFiles() : ask
-  const model = await openFiles(picked.map(({ file, path }) => withPath(file, path)))
+  const model = await openModel(picked.map(({ file, path }) => withPath(file, path)))
   await current?.model.checkpoint.close()
   current = { model, picked, origin: ask === 'tiny' ? 'tiny' : (picked[0].from ?? 'files') }
   return model
@@ -88,7 +74,11 @@ const tinyFiles = (): Promise<PickedFile[]> =>
     }),
   )
 
-export const optionsOf = ({ texts: _, compute: __, vocabulary: ___, ...options }: Settings): PruneOptions => options
+/** What `prune` takes of the settings. */
+export function optionsOf(settings: Settings): PlanInPageOptions {
+  const { texts: _, compute: __, vocabulary: ___, ...options } = settings
+  return { ...options, calibration: textsOf(settings) }
+}
 
 /** A page has files alone. */
 export const textsOf = ({ texts }: Settings) => texts as readonly File[] | undefined

@@ -5,10 +5,8 @@ import { FormatError, UsageError } from '../src/base/errors.ts'
 import { hashBlob } from '../src/base/hash.ts'
 import type { JsonObject } from '../src/base/json.ts'
 import { STATE } from '../src/base/unfinished.ts'
-import { shardedBytes } from '../src/formats/safetensors.ts'
-import { layersOf } from '../src/model/architecture.ts'
 import type { Settings } from '../src/page/protocol.ts'
-import type { Plan, SavedInPage, StateFolder } from '../src/web.ts'
+import { inspect, type Plan, type SavedInPage, type StateFolder } from '../src/web.ts'
 import { attempt, Disk, type DiskSink, openSync, RESULT, readAll, writeAll } from './disk.ts'
 import { bytesIn, type ModelFile, NOTE, type Note, namesIn, noteIn, textName } from './notes.ts'
 import { modelFiles, opened, originOf, textsOf } from './opened.ts'
@@ -42,8 +40,7 @@ export async function beginRun(settings: Settings, plan: Plan): Promise<SavedRun
     const texts = textsOf(settings)
     for (const [i, text] of (texts ?? []).entries()) await copy(text, disk.directory, textName(i))
     const model = opened()
-    const { name } = model.checkpoint
-    const layers = layersOf(model.architecture)
+    const { name, layers } = await inspect(model)
     const files = await modelFiles()
     const names = texts?.map(text => text.name)
     const note: Note = {
@@ -74,7 +71,7 @@ export async function reopenRun(id: string, planOf: (settings: Settings) => Prom
 
 async function openRun(disk: Disk, { files }: Note, settings: Settings, plan: Plan): Promise<SavedRun> {
   const sink = await disk.runSink()
-  const folder = stateFolder(disk.directory, shardedBytes(plan.tensors))
+  const folder = stateFolder(disk.directory, plan.sizes.weightBytes.after)
   const texts = textsOf(settings)
   const { hardwareConcurrency: cores, userAgent: browser } = navigator
   const of: JsonObject = {

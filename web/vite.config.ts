@@ -33,26 +33,24 @@ const text = (): Plugin => ({
   },
 })
 
-const XET = [
-  'MerkleHashSubtree',
-  'createChunker',
-  'fileHash',
-  'finalize',
-  'hashToHex',
-  'hexToBytes',
-  'hmac',
-  'nextBlock',
-]
+const XET =
+  'MerkleHashSubtree createChunker fileHash finalize hashToHex hexToBytes hmac nextBlock verificationHash xorbHash'
 
-/** What @huggingface/hub imports for transfers by Xet, which we never ask it for (src/hub/upload.ts). */
-const withoutXet = (): Plugin => ({
-  name: 'without-xet',
+/** Modules that the page does without, and what stands for them. */
+const STUBS: readonly (readonly [RegExp, string])[] = [
+  // What @huggingface/hub imports for transfers by Xet, which we never ask it for (src/hub/upload.ts).
+  [/^@huggingface\/xetchunk-wasm$/, `export const ${XET.replaceAll(' ', ' = null, ')} = null`],
+  // Options of calls: TypeScript has checked those of the page, and its fields are checked where options are resolved.
+  [/\/call-check\.ts$/, 'export const checkedOn = () => (_, verb) => verb'],
+]
+const stubs = (): Plugin => ({
+  name: 'stubs',
   enforce: 'pre',
-  resolveId: source => (source === '@huggingface/xetchunk-wasm' ? '\0xet' : undefined),
-  load: id =>
-    id === '\0xet'
-      ? `export const ${[...XET, 'verificationHash', 'xorbHash'].map(name => `${name} = null`).join(', ')}`
-      : undefined,
+  resolveId: source => {
+    const i = STUBS.findIndex(([name]) => name.test(source))
+    return i < 0 ? undefined : `\0stub ${i}`
+  },
+  load: id => (id.startsWith('\0stub ') ? STUBS[Number(id.slice(6))][1] : undefined),
 })
 
 /** Of Jinja we render alone: its formatter of templates goes. */
@@ -66,7 +64,9 @@ const withoutFormat = (): Plugin => ({
 
 /** Modules that only say what there is: where nothing of them is used, what they import goes, too. */
 const QUIET = /\/(src|node_modules\/(@bufbuild|onnx-buf))\//
-const rolldownOptions = { treeshake: { moduleSideEffects: (id: string) => !QUIET.test(id) } }
+const rolldownOptions = {
+  treeshake: { propertyReadSideEffects: false as const, moduleSideEffects: (id: string) => !QUIET.test(id) },
+}
 
 const page = (policy: string): Plugin => ({
   name: 'page',
@@ -106,13 +106,13 @@ export default defineConfig(({ mode }) => ({
   root,
   base: './',
   appType: 'mpa', // what is not there is not there
-  plugins: [text(), withoutXet(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
+  plugins: [text(), stubs(), page(mode === 'package' ? POLICY : policyWith(hub)), write, served],
   define: { FASP_HUB: JSON.stringify(hub[0]), FASP_LOCAL: String(mode === 'package') },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
   worker: {
     format: 'es',
-    plugins: () => [text(), withoutXet(), withoutFormat(), ...(mode === 'package' ? [] : [collect])],
+    plugins: () => [text(), stubs(), withoutFormat(), ...(mode === 'package' ? [] : [collect])],
     rolldownOptions,
   },
   build: {

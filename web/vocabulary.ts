@@ -1,8 +1,6 @@
 // The open model with a smaller vocabulary, where that is asked for. The last is kept: the slider beside it moves often.
-import { finish, type ProgressEvent } from '../src/base/events.ts'
-import type { Model } from '../src/model/model.ts'
 import type { Settings } from '../src/page/protocol.ts'
-import type { cutVocabularyEvents } from '../src/vocabulary/cut-vocabulary.ts'
+import type { cutVocabulary, Model, ProgressEvent } from '../src/web.ts'
 import { opened, textsOf } from './opened.ts'
 
 interface Cut {
@@ -14,10 +12,10 @@ interface Cut {
 
 let last: Cut | undefined
 
-/** @param cutter loads what cuts, with a tokenizer, where that is needed @throws as `opened`, `cutVocabulary` */
+/** @param cutter loads what cuts, with a tokenizer, where it is needed @throws as `opened`, `cutVocabulary` */
 export async function withVocabulary(
   settings: Settings,
-  cutter: () => Promise<typeof cutVocabularyEvents>,
+  cutter: () => Promise<{ readonly cutVocabulary: typeof cutVocabulary }>,
 ): Promise<Pick<Cut, 'model' | 'notices'>> {
   const of = opened()
   const { vocabulary: size } = settings
@@ -29,7 +27,7 @@ export async function withVocabulary(
     const onEvent = (event: ProgressEvent) => {
       if (event.type === 'notice') notices.push(event.message)
     }
-    last = { of, key, model: await finish((await cutter())(of, { keep, size }), onEvent), notices }
+    last = { of, key, model: await (await cutter()).cutVocabulary(of, { keep, size, onEvent }), notices }
   }
   return last
 }

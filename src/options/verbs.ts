@@ -51,7 +51,7 @@ const PRUNE = {
 export const VERBS = {
   openModel: OPENING,
   inspect: { ...OPENING, command: ['tensors', 'devices', ...PRINTED] },
-  planPrune: { arguments: ['model'], takes: [...PRUNING, ...PLANNING, ...CALIBRATED] },
+  planPrune: { arguments: ['model'], takes: [...PRUNING, ...CALIBRATED], node: PLANNING, web: ['fetch'] },
   windowsWithin: {
     arguments: ['model'],
     takes: [...PRUNING, ...PLANNING, ...CALIBRATED, 'engine', 'seconds'],

@@ -5,7 +5,9 @@ import type { JsonObject } from '../base/json.ts'
 import { MANIFEST } from '../base/unfinished.ts'
 import type { WebSource } from '../checkpoint/open.web.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { PruneOptions } from '../options/options.ts'
+import type { FetchOptions } from '../formats/source.web.ts'
+import type { PruneOptions, ResolvedOptions } from '../options/options.ts'
+import type { Plan } from '../options/plan.ts'
 import type { Scratch } from '../output/activations.ts'
 import type { Sink } from '../output/sink.ts'
 import { identityOf, readState, State } from '../output/state.ts'
@@ -15,14 +17,24 @@ import { checkOptions, type PreparedRun, prepare } from '../prune/run.ts'
 import type { PruneResult } from '../result/result.ts'
 import { type NamedText, textsOrWindows } from '../text/calibration.ts'
 import type { Windows } from '../text/windows.ts'
-import { checkGiven, type WebOptions, webVerbs } from './platform.web.ts'
+import { checkGiven, type WebOptions, webOpening } from './platform.web.ts'
 import { type Given, type PreparedPrune, preparedPrune, pruneWithCard } from './verbs.ts'
 
-export interface PruneInPageOptions extends PruneOptions, WebOptions {
-  /** Where the files go: a `MemorySink`, or one of your own. */
-  readonly output: Sink
+export interface PlanInPageOptions extends PruneOptions, FetchOptions {
   /** Texts, in equal shares, of which a `File` is one; or windows. @default the model writes its own text */
   readonly calibration?: readonly NamedText[] | Windows
+}
+
+/** What `prune` would do. */
+export interface PlanInPage extends Plan {
+  readonly options: ResolvedOptions
+  /** What the user should know before it runs. */
+  readonly notices: readonly string[]
+}
+
+export interface PruneInPageOptions extends PlanInPageOptions, WebOptions {
+  /** Where the files go: a `MemorySink`, or one of your own. */
+  readonly output: Sink
   /** Opens a file for activations beyond `memory`, as of the origin-private file system. @default they are in memory */
   readonly openScratch?: () => Promise<Scratch>
   /**
@@ -42,6 +54,15 @@ export interface SavedInPage {
   readonly every?: number
 }
 
+export async function* planPruneEvents(
+  source: Given<WebSource>,
+  { calibration, fetch, signal, ...options }: PlanInPageOptions,
+): Progress<PlanInPage> {
+  await using model = yield* webOpening.openModel(source, { fetch, signal })
+  const run = prepare(model, options, textsOrWindows(calibration))
+  return { ...run.plan, options: run.options, notices: run.notices }
+}
+
 export async function* prepareEvents(
   source: Given<WebSource>,
   options: PruneInPageOptions,
@@ -52,7 +73,7 @@ export async function* prepareEvents(
   if (saving && !sink.file)
     throw new UsageError('saved needs an output whose files another run can go on with (file), as those of a disk.')
   checkOptions(pruneOptions, input) // before a long download
-  const model = yield* webVerbs.openModel(source, { fetch, signal })
+  const model = yield* webOpening.openModel(source, { fetch, signal })
   return preparedPrune(model, () => {
     const run = prepare(model, pruneOptions, input)
     return {

@@ -112,16 +112,28 @@ export interface Generated {
   readonly ids: readonly number[]
 }
 
-/** A model: by a name that the platform opens, or open, and then it stays so. */
-export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Opening>(
-  platform: Platform<Source, Text, Opening, Engines>,
-) {
+/** The verbs that read no weights. A model: by a name that the platform opens, or open, and then it stays so. */
+export function bindOpening<Source, Opening>(checkpointOf: (source: Source, options: Opening) => Progress<Checkpoint>) {
   async function* openModel(source: Given<Source>, options: Opening = {} as Opening): Progress<OpenedModel> {
     if (isModel(source)) return { ...source, close: leave, [Symbol.asyncDispose]: leave }
-    const checkpoint = disposable(yield* platform.checkpoint(source, options))
+    const checkpoint = disposable(yield* checkpointOf(source, options))
     const { close } = checkpoint
     return orClosed(close, () => ({ ...describeModel(checkpoint), close, [Symbol.asyncDispose]: close }))
   }
+
+  async function* inspect(source: Given<Source>, options?: Opening): Progress<Inspection> {
+    await using model = yield* openModel(source, options)
+    return inspectModel(model)
+  }
+
+  return { openModel, inspect }
+}
+
+/** Those, and what computes. */
+export function bindVerbs<Source, Text, Opening extends Stoppable, Engines extends Opening>(
+  platform: Platform<Source, Text, Opening, Engines>,
+) {
+  const { openModel, inspect } = bindOpening(platform.checkpoint)
 
   /** Opens both, the engine first: what is wrong with that shows before a long download. */
   async function* withBoth<T>(
@@ -132,11 +144,6 @@ export function bindVerbs<Source, Text, Opening extends Stoppable, Engines exten
     await using chosen = platform.engine(options)
     await using model = yield* openModel(source, options)
     return yield* work(model, chosen.engine)
-  }
-
-  async function* inspect(source: Given<Source>, options?: Opening): Progress<Inspection> {
-    await using model = yield* openModel(source, options)
-    return inspectModel(model)
   }
 
   async function* evaluate(source: Given<Source>, options: TextMeasures<Text> & Engines): Progress<Measures> {
