@@ -61,6 +61,7 @@ export { TASK_NAMES, type TaskName } from './evaluate/tasks/definitions.ts'
 export type { DType, TensorInfo, TensorSource } from './formats/tensors.ts'
 export type { GenerateOptions } from './forward/generate.ts'
 export type { RemoteFile } from './hub/listing.ts'
+export type { HubModel, HubOrigin, HubPart, HubRepo } from './hub/models.ts'
 export type { PushResult } from './hub/push.ts'
 export type { Allocate } from './method/allocate/custom.ts'
 export {

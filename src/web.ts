@@ -4,6 +4,7 @@
  * @module fasp/web
  */
 import { promised } from './base/events.ts'
+import { pushEvents } from './hub/push.web.ts'
 import { checkedOn } from './options/call-check.ts'
 import { webOpening, webVerbs } from './verbs/platform.web.ts'
 import {
@@ -91,8 +92,27 @@ export const generate = /* @__PURE__ */ promised(generateEvents)
 /** What a model is: architecture, tensors, parameters, bytes. Reads no weights. @throws FormatError */
 export const inspect = /* @__PURE__ */ promised(inspectEvents)
 
-export type { WebSource } from './checkpoint/open.web.ts'
+/**
+ * Sends files to a model repository on the Hub, which is made if it is missing, as one commit.
+ * @param files by their paths in the repository
+ * @example
+ * const files = new Map([...output.files].map(([path, bytes]) => [path, new Blob([bytes])]))
+ * const { url } = await push(files, 'me/smaller', { token, private: true })
+ * @throws UsageError, OutputError, HubError
+ */
+export const push = /* @__PURE__ */ promised(pushEvents)
+
+export { type WebSource, withPath } from './checkpoint/open.web.ts'
 export type { FetchOptions } from './formats/source.web.ts'
+export {
+  type Checksum,
+  fetchPart,
+  type HubFileOptions,
+  type HubOptions,
+  lookUpModel,
+  searchModels,
+} from './hub/models.web.ts'
+export type { PushInPageOptions } from './hub/push.web.ts'
 export * from './index.ts'
 export type { StateFile, StateFolder } from './output/state-folder.ts'
 export type { WebOptions } from './verbs/platform.web.ts'
@@ -106,4 +126,5 @@ export {
   planPruneEvents,
   prepareEvents,
   pruneEvents,
+  pushEvents,
 }

@@ -3,13 +3,7 @@
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import type { RemoteFile } from '../src/web.ts'
-
-export interface Checksum {
-  update(bytes: Uint8Array): void
-  /** Once all bytes have come. */
-  correct(): boolean
-}
+import type { Checksum, RemoteFile } from '../src/web.ts'
 
 export function startChecksum({ etag, size }: RemoteFile): Checksum {
   const hash = etag.length === 64 ? sha256.create() : sha1.create()

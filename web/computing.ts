@@ -1,7 +1,7 @@
 // The worker that computes: the library's verbs, on the model that is open and the one that was made of it.
 import { downloadZip } from 'client-zip'
 import { type ByteSource, memorySource } from '../src/base/bytes.ts'
-import { MEASURED_WINDOWS, passOn, written } from '../src/page/facts.ts'
+import { MEASURED_WINDOWS, passOn, pushedFacts, written } from '../src/page/facts.ts'
 import type { Answer, Ask, Compute, Settings, Side } from '../src/page/protocol.ts'
 import { reportOf } from '../src/page/report.ts'
 import { watchRun } from '../src/page/run-view.ts'
@@ -20,16 +20,22 @@ import {
   type PruneResult,
   planPrune,
   prune,
+  push as pushFiles,
   shortRates,
   UsageError,
+  VERSION,
+  withPath,
 } from '../src/web.ts'
 import { Disk, DiskSink, diskBytes, heldBytes } from './disk.ts'
 import { type OpenedEngine, openEngine } from './engine.ts'
-import { open, opened, optionsOf, PAGE, withPath } from './opened.ts'
+import { open, opened, optionsOf, PAGE } from './opened.ts'
 import { stoppedRuns } from './runs.ts'
 import { beginRun, reopenRun, type SavedRun } from './saved.ts'
 import { type JobContext, serve } from './serve.ts'
 import { withVocabulary } from './vocabulary.ts'
+
+/** Address of the Hub, set where the page is built. */
+declare const FASP_HUB: string
 
 interface Pruned {
   /** The model that was open. */
@@ -264,7 +270,6 @@ async function taken({ to, dtype }: Ask<'take'>, { tell, signal }: JobContext): 
 /** The folder, and what is wanted beside it, in folders of their own, as `fasp prune --to` has them. */
 async function push(ask: Ask<'push'>, context: JobContext): Promise<Answer<'push'>> {
   const { files, name } = both()
-  const { pushed } = await import('./pushed.ts')
   const sent = new Map(files.map(file => [file.name, file]))
   const made: Taken[] = []
   try {
@@ -272,7 +277,11 @@ async function push(ask: Ask<'push'>, context: JobContext): Promise<Answer<'push
       made.push(await taken({ to, dtype }, context))
       for (const file of made.at(-1)!.files) sent.set(`${to}/${file.name}`, file)
     }
-    return await pushed(sent, name, ask, context)
+    const { id, private: isPrivate, overwrite, token } = ask
+    const message = `Upload ${name} with fasp ${VERSION}`
+    const { signal } = context
+    const options = { private: isPrivate, overwrite, token, message, signal, onEvent: passOn(context.tell) }
+    return pushedFacts(await pushFiles(sent, id, { ...options, endpoint: FASP_HUB }))
   } finally {
     for (const { sink } of made) if (sink) await removeFrom(sink)
   }

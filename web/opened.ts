@@ -3,7 +3,7 @@
 import { UsageError } from '../src/base/errors.ts'
 import { hashBlob } from '../src/base/hash.ts'
 import type { Ask, Origin, PickedFile, Settings } from '../src/page/protocol.ts'
-import { type Model, openModel, type PlanInPageOptions } from '../src/web.ts'
+import { type Model, openModel, type PlanInPageOptions, withPath } from '../src/web.ts'
 import type { ModelFile } from './notes.ts'
 
 /** Where the page is: its scripts, this worker too, are one folder below. */
@@ -55,15 +55,13 @@ async function hashFiles(picked: readonly PickedFile[]): Promise<ModelFile[]> {
 export async function open(ask: Ask<'open'>): Promise<Model> {
   if (ask !== 'tiny' && 'path' in ask) throw new UsageError('a page opens no paths. Choose the files.')
   const picked = ask === 'tiny' ? await tinyFiles() : ask
-  const model = await openModel(picked.map(({ file, path }) => withPath(file, path)))
+  const model = await openModel(
+    picked.map(({ file, path }) => withPath(file, path)), // not all browsers send it to a worker
+  )
   await current?.model.checkpoint.close()
   current = { model, picked, origin: ask === 'tiny' ? 'tiny' : (picked[0].from ?? 'files') }
   return model
 }
-
-/** The library reads the path that browsers give files of a folder. Not all send it to a worker. */
-export const withPath = (file: File, path: string): File =>
-  Object.defineProperty(file, 'webkitRelativePath', { value: path.includes('/') ? path : '' })
 
 const tinyFiles = (): Promise<PickedFile[]> =>
   Promise.all(

@@ -1,10 +1,21 @@
 // The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
 // first asked for.
-import { planFacts } from '../src/page/facts.ts'
+import { passOn, planFacts } from '../src/page/facts.ts'
 import type { Answer, Ask, Settings, TooLarge } from '../src/page/protocol.ts'
-import { distanceFlops, inspect, type Model, type NamedText, type Plan, planPrune, runFlops } from '../src/web.ts'
+import {
+  distanceFlops,
+  fetchPart,
+  inspect,
+  lookUpModel,
+  type Model,
+  type NamedText,
+  type Plan,
+  planPrune,
+  type RemoteFile,
+  runFlops,
+  searchModels,
+} from '../src/web.ts'
 import { diskBytes, heldBytes } from './disk.ts'
-import { fetchPart, look, search } from './hub.ts'
 import { open, optionsOf } from './opened.ts'
 import { discardRun, stoppedRuns } from './runs.ts'
 import { type JobContext, serve } from './serve.ts'
@@ -12,6 +23,9 @@ import { withVocabulary } from './vocabulary.ts'
 
 /** WebAssembly addresses so much. */
 const MOST_MEMORY = 4e9
+
+/** Address of the Hub, set where the page is built. */
+declare const FASP_HUB: string
 
 const disk = diskBytes()
 
@@ -52,13 +66,21 @@ async function smaller(model: Model, settings: Settings, most: number): Promise<
 /** In the place of a text that there might be: plans read none. */
 const NO_TEXT: NamedText = { name: 'a text', text: async () => '' }
 
+/** The Hub is asked where the user asks for something, and no other host than the page's policy names. */
+const hub = (token: string | undefined, signal: AbortSignal) => ({
+  ...{ endpoint: FASP_HUB, token, signal },
+  startChecksum: async (file: RemoteFile) => (await import('./checksum.ts')).startChecksum(file),
+})
+
 /** They say where they are from, for runs that are stopped. */
-async function fetch(ask: Ask<'fetch'>, context: JobContext): Promise<Answer<'fetch'>> {
-  const { id, commit, part } = ask
-  return (await fetchPart(ask, context)).map(picked => ({ ...picked, from: { id, commit, part } }))
+async function fetch({ token, ...from }: Ask<'fetch'>, { tell, signal }: JobContext): Promise<Answer<'fetch'>> {
+  const files = await fetchPart(from, { ...hub(token, signal), onEvent: passOn(tell) })
+  return files.map(file => ({ path: file.webkitRelativePath || file.name, file, from }))
 }
 
 serve({
-  ...{ open: async ask => inspect(await open(ask)), plan, search, look, fetch },
+  ...{ open: async ask => inspect(await open(ask)), plan, fetch },
+  search: ({ words, token }, { signal }) => searchModels(words, hub(token, signal)),
+  look: ({ id, token }, { signal }) => lookUpModel(id, hub(token, signal)),
   ...{ state: stoppedRuns, discard: discardRun },
 })

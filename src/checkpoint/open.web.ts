@@ -8,6 +8,10 @@ import { type CheckConfig, huggingFaceCheckpoint, USUAL_FILES } from './huggingf
 /** The files of a folder (`<input webkitdirectory>`), the `Blob` of a `.gguf` file, or the URL of either. */
 export type WebSource = Iterable<File> | Blob | URL | string
 
+/** A file as one of a folder, as `<input webkitdirectory>` gives it. @param path from the folder on, with its name */
+export const withPath = (file: File, path: string): File =>
+  Object.defineProperty(file, 'webkitRelativePath', { value: path.includes('/') ? path : '' })
+
 export interface OpenSourceOptions extends FetchOptions {
   readonly checkConfig?: CheckConfig
 }

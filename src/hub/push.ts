@@ -1,5 +1,5 @@
 // Files to the Hub as one commit: what it may replace is decided before anything is sent. Of a folder: push.node.ts; of
-// a page: web/computing.ts.
+// a page: push.web.ts.
 import type { CommitFile } from '@huggingface/hub'
 import { firstOf } from '../base/display.ts'
 import { HubError, OutputError, UsageError } from '../base/errors.ts'
@@ -107,7 +107,7 @@ async function* prepare(
   if (!existing) {
     const visibility = isPrivate ? 'private' : undefined
     await asHub(access, async () => {
-      const { createRepo } = await import('@huggingface/hub')
+      const { createRepo } = await import('./writing.ts')
       await createRepo({ ...common, visibility, accessToken: 'hf_' }) // wholeFetch sends the real one
     })
     yield { type: 'notice', message: `Made ${access.endpoint}/${id}.` }
@@ -115,7 +115,7 @@ async function* prepare(
   const there = branch === DEFAULT_REVISION ? existing : await unlessMissing(listRepo(id, branch, access))
   if (there) return { created: !existing, fresh: false, listing: there }
   if (branch !== DEFAULT_REVISION) {
-    await asHub(access, async () => (await import('@huggingface/hub')).createBranch({ ...common, branch }))
+    await asHub(access, async () => (await import('./writing.ts')).createBranch({ ...common, branch }))
     yield { type: 'notice', message: `Made the branch ${branch} from ${DEFAULT_REVISION}.` }
   }
   return { created: !existing, fresh: true, listing: await listRepo(id, branch, access) }

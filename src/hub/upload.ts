@@ -23,7 +23,7 @@ export async function* upload(
   files: ReadonlyMap<string, number>,
   commit: Commit,
 ): Progress<CommitOutput> {
-  const { commitIter } = await import('@huggingface/hub')
+  const { commitIter } = await import('./writing.ts')
   const stop = new AbortController()
   const total = sum(files.values())
   yield { type: 'phase', phase: 'upload', total, unit: 'bytes' }

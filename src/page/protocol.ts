@@ -3,11 +3,13 @@
 import type { ProgressEvent } from '../base/events.ts'
 import type {
   DivergenceResult,
+  HubModel,
+  HubOrigin,
+  HubRepo,
   Inspection,
   PerplexityResult,
   Plan,
   PruneOptions,
-  RemoteFile,
   ResolvedOptions,
   Sizes,
   VocabularyCut,
@@ -147,38 +149,11 @@ export interface KeptRun {
 /** Where a page gets a model from once more: it ships, it is fetched, or its files are given by the user again. */
 export type Origin = 'tiny' | HubOrigin | 'files'
 
-export interface HubOrigin {
-  readonly id: string
-  readonly commit: string
-  readonly part: HubPart
-}
-
 /** What `fasp ui` has when a page opens, or the page on the browser's disk: there a job is one that was found, and begins when it is followed. */
 export interface LocalState {
   /** The job that runs, or the last that has ended. */
   readonly job?: { readonly inspection: Inspection; readonly order: Order }
   readonly stopped: readonly StoppedOrder[]
-}
-
-/** A model that the Hub has found. */
-export interface HubModel {
-  readonly id: string
-  readonly parameters?: number
-  /** In the last month. */
-  readonly downloads?: number
-}
-
-/** What of a repository opens as one model: a GGUF file by its name, or the folder, which has none. */
-export interface HubPart {
-  readonly name: string
-  readonly bytes: number
-  readonly files: readonly RemoteFile[]
-}
-
-export interface HubRepo {
-  readonly id: string
-  readonly commit: string
-  readonly parts: readonly HubPart[]
 }
 
 export interface PushAsk {
@@ -211,10 +186,7 @@ export interface Calls {
   // And the Hub:
   search: { ask: { readonly words: string; readonly token?: string }; answer: readonly HubModel[] }
   look: { ask: { readonly id: string; readonly token?: string }; answer: HubRepo }
-  fetch: {
-    ask: { readonly id: string; readonly commit: string; readonly part: HubPart; readonly token?: string }
-    answer: readonly PickedFile[]
-  }
+  fetch: { ask: HubOrigin & { readonly token?: string }; answer: readonly PickedFile[] }
   // Of both:
   prune: { ask: Settings; answer: PrunedFacts }
   measure: { ask: { readonly text: string; readonly seqLen: number }; answer: Measured }

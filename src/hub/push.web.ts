@@ -1,23 +1,20 @@
-// A result to the Hub, from the worker that computes. Loaded when it is asked for.
-import { finish } from '../src/base/events.ts'
-import { VERSION } from '../src/base/version.ts'
-import { pushFiles, repository } from '../src/hub/push.ts'
-import type { Send, SendInit } from '../src/hub/request.ts'
-import { passOn, pushedFacts } from '../src/page/facts.ts'
-import type { PushAsk, Pushed } from '../src/page/protocol.ts'
-import { accessOf } from './hub.ts'
-import type { JobContext } from './serve.ts'
+// Files of a page to the Hub.
+import type { Progress } from '../base/events.ts'
+import { VERSION } from '../base/version.ts'
+import { accessOf, type HubOptions } from './models.web.ts'
+import { type PushOptions, type PushResult, pushFiles, repository } from './push.ts'
+import type { Send, SendInit } from './request.ts'
 
-/** @param files by their paths in the repository @throws as `pushFiles` */
-export async function pushed(
-  files: ReadonlyMap<string, File>,
-  name: string,
-  { id, ...asked }: PushAsk,
-  { tell, signal }: JobContext,
-): Promise<Pushed> {
-  const access = { ...accessOf(repository(id.trim()), asked, signal), send }
-  const sent = new Map([...files].map(([path, file]) => [path, { size: file.size, content: file }]))
-  return pushedFacts(await finish(pushFiles(access, sent, `Upload ${name} with fasp ${VERSION}`, asked), passOn(tell)))
+export interface PushInPageOptions extends PushOptions, HubOptions {}
+
+export async function* pushEvents(
+  files: ReadonlyMap<string, Blob>,
+  id: string,
+  options: PushInPageOptions,
+): Progress<PushResult> {
+  const access = { ...accessOf(repository(id.trim()), options), send }
+  const sent = new Map([...files].map(([path, content]) => [path, { size: content.size, content }]))
+  return yield* pushFiles(access, sent, `Upload ${access.id} with fasp ${VERSION}`, options)
 }
 
 /** XMLHttpRequest tells what of a body has gone out; `fetch` does not. */
