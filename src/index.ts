@@ -1,9 +1,14 @@
 // Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
-import { promised } from './base/events.ts'
+import { type Progress, promised } from './base/events.ts'
 import type { Engine } from './engine/engine.ts'
+import { type Continuation, continuations as continuationsIn } from './evaluate/continuations.ts'
 import { logits as logitsIn } from './evaluate/logits.ts'
+import { distanceOn } from './evaluate/measure.ts'
 import { memoryContext } from './forward/context.ts'
 import type { Model } from './model/model.ts'
+import type { Scratch } from './output/activations.ts'
+import type { DivergenceResult } from './result/result.ts'
+import type { Windows } from './text/windows.ts'
 import { cutVocabularyEvents } from './vocabulary/cut-vocabulary.ts'
 import { exportGguf as exportGgufEvents } from './write/gguf/export.ts'
 import { exportOnnx as exportOnnxEvents } from './write/onnx/export.ts'
@@ -48,12 +53,51 @@ export const exportGguf = /* @__PURE__ */ promised(exportGgufEvents)
 export const logits = (model: Model, engine: Engine, ids: ArrayLike<number>) =>
   logitsIn(memoryContext(engine), model, ids)
 
+interface On {
+  readonly engine: Engine
+  readonly signal?: AbortSignal
+}
+
+async function* distanceEvents(
+  model: Model,
+  windows: Windows,
+  { dense, openRows, engine, signal }: On & { readonly dense: Model; openRows(): Promise<Scratch> },
+): Progress<DivergenceResult> {
+  const of = { model: dense, openRows }
+  return (yield* distanceOn(memoryContext(engine, signal), model, windows, of)).compared.divergence
+}
+
+/**
+ * How far a model is from the dense one on windows of tokens: KL in nats a token, and how often both have the same next token.
+ * @param options `openRows` opens a file for the hidden states of the dense model
+ * @example
+ * const { kl, topAgreement } = await distance(pruned, windows, { dense, engine, openRows })
+ * @throws UsageError where their vocabularies differ; NumericError
+ */
+export const distance = /* @__PURE__ */ promised(distanceEvents)
+
+const continuationsEvents = (
+  model: Model,
+  { engine, signal, prompts }: On & { readonly prompts?: readonly string[] },
+): Progress<Continuation[]> => continuationsIn(memoryContext(engine, signal), model, prompts)
+
+/**
+ * Greedy continuations of short prompts, for people to compare. It takes `continuationBytes(model)` of memory.
+ * @example
+ * const [{ prompt, text }] = await continuations(model, { engine, prompts: ['Once upon a time'] })
+ * @throws UsageError for a prompt that is empty or fills the context
+ */
+export const continuations = /* @__PURE__ */ promised(continuationsEvents)
+
 export * from './base/errors.ts'
 export type { Listener, Phase, Progress, ProgressEvent, PrunedLayer } from './base/events.ts'
 export { VERSION } from './base/version.ts'
 export type { Checkpoint, SideFile, VocabularyCut } from './checkpoint/checkpoint.ts'
 export { DEVICES, type Device } from './engine/device.ts'
 export type { Engine, EngineOptions } from './engine/engine.ts'
+export { engineText } from './engine/facts.ts'
+export { tryEngine } from './engine/tried.ts'
+export { type Continuation, continuationBytes } from './evaluate/continuations.ts'
 export type { Inspection } from './evaluate/inspect.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { prefillSpeeds } from './evaluate/prefill.ts'
@@ -109,6 +153,7 @@ export { type ChatMessage, chatTemplate, type Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
 export type { Windows } from './text/windows.ts'
 export { createEngine } from './verbs/runtime.ts'
+export { type SoFar, type Writing, writeSoFar } from './verbs/so-far.ts'
 export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './verbs/verbs.ts'
 export type { VocabularyChoice, VocabularyOptions } from './vocabulary/cut-vocabulary.ts'
 export type { GgufOptions, GgufResult } from './write/gguf/export.ts'

@@ -11,6 +11,7 @@ import { fetchModel as fetchNamed } from './hub/fetch.node.ts'
 import { type PushOptions, push as pushFolder } from './hub/push.node.ts'
 import { checkedOn, checkGiven } from './options/call-check.ts'
 import { takenBy } from './options/verbs.ts'
+import { outputTarget, removeStates as removeStatesOf } from './output/place.node.ts'
 import { windowsWithinEvents as windowsWithinPath } from './verbs/budget.node.ts'
 import { evaluateEvents as evaluateModel } from './verbs/evaluate.node.ts'
 import { exportModelEvents as exportPath } from './verbs/export.node.ts'
@@ -206,11 +207,15 @@ export const fetchModel = promised(fetchModelEvents)
  */
 export const push = promised(pushEvents)
 
+/** Removes what earlier runs into `output` have left, which `resume` goes on from. @throws OutputError */
+export const removeStates = async (output: string): Promise<void> => removeStatesOf(output, await outputTarget(output))
+
 export type { CompareOptions } from './compare/options.ts'
 export { type OpenOptions, openCheckpoint } from './hub/open.node.ts'
 export { type PushPlan, planPush } from './hub/push.node.ts'
 export * from './index.ts'
-export { isWritten } from './output/place.node.ts'
+export { hasStates, isTaken, isWritten } from './output/place.node.ts'
+export { openScratch } from './output/scratch.node.ts'
 export { CommonSteps } from './prune/shared-steps.ts'
 export type { Group } from './ranks/group.ts'
 export type { MpiOptions } from './ranks/mpi.node.ts'
@@ -230,6 +235,7 @@ export type { EngineChoice, TextInput } from './verbs/platform.node.ts'
 export type { PathPlan, PathRun, PlanOptions, PrunePathOptions, PrunePathResult } from './verbs/prune.node.ts'
 export type { HealChoice } from './verbs/prune-heal.node.ts'
 export { type SentFiles, sendFiles } from './verbs/send-files.node.ts'
+export { pendingWeights } from './verbs/so-far.node.ts'
 export { type SpeedOptions, speed } from './verbs/speed.node.ts'
 export type { Check, Verification } from './verbs/verify.node.ts'
 export { openWithVocabulary } from './verbs/vocabulary.node.ts'

@@ -1,9 +1,6 @@
 // The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly. It is fetched when it is first asked for.
-
-import { values } from '../src/engine/values.ts'
-import { Graph } from '../src/formats/onnx.ts'
 import type { Compute } from '../src/page/protocol.ts'
-import { createEngine, type Engine } from '../src/web.ts'
+import { createEngine, type Engine, tryEngine } from '../src/web.ts'
 
 export interface OpenedEngine {
   readonly engine: Engine
@@ -33,7 +30,7 @@ export async function openEngine(compute: Compute, ort: URL): Promise<OpenedEngi
     { turn: takeTurns(), facts: { onnxruntime: wasm.env.versions.web ?? 'unknown' }, doubles: wasm },
   )
   if (gpu)
-    await tried(engine).catch(async error => {
+    await tryEngine(engine).catch(async error => {
       await engine.close()
       throw error
     })
@@ -62,27 +59,4 @@ function takeTurns(): () => Promise<void> {
     })
     last = performance.now()
   }
-}
-
-const TRIED = 64
-
-/** A product whose entries are known: what a driver gets wrong, or cannot do, shows here, before a long run. */
-async function tried(engine: Engine): Promise<void> {
-  for (const [type, Values] of [
-    ['float32', Float32Array],
-    ['float64', Float64Array],
-  ] as const) {
-    const square = (value: number) => values(new Values(TRIED * TRIED).fill(value), [TRIED, TRIED])
-    const y = square(0)
-    await engine.run(`try ${type}`, () => tryGraph(type), { a: square(1), b: square(2) }, { y })
-    if (y.data.some((value: number) => Math.abs(value - 2 * TRIED) > 1e-2 * TRIED))
-      throw new Error(`a product in ${type} is wrong`)
-  }
-}
-
-function tryGraph(type: 'float32' | 'float64'): Graph {
-  const g = new Graph('try')
-  const [a, b] = ['a', 'b'].map(name => g.input(name, type, [`${name}0`, `${name}1`]))
-  g.output('y', g.op('MatMul', [a, b]), type, ['a0', 'b1'])
-  return g
 }

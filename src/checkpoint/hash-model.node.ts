@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FormatError } from '../base/errors.ts'
+import { said } from '../base/file-errors.node.ts'
 import { hashFile } from '../formats/file.node.ts'
-import { said } from '../formats/file-errors.node.ts'
 
 /** SHA-256 of a .gguf file, or of all files of a folder, in the order of their names. */
 export async function hashModel(local: string): Promise<string> {

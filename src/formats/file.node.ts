@@ -4,7 +4,7 @@ import type { Stats } from 'node:fs'
 import { constants, type FileHandle, open, stat } from 'node:fs/promises'
 import { type ByteSource, readWhole } from '../base/bytes.ts'
 import { FormatError } from '../base/errors.ts'
-import { said } from './file-errors.node.ts'
+import { said } from '../base/file-errors.node.ts'
 
 /** The operating system reads and writes at most 2^31 − 4096 bytes in one call, and Node refuses to ask for 2^31. */
 const MAX_CALL = 2 ** 30

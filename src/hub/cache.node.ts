@@ -18,8 +18,8 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { attempt } from '../base/file-errors.node.ts'
 import { newOwner, tellUnfinished, unfinishedIn } from '../base/unfinished.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import type { HubEnvironment } from './environment.node.ts'
 import { isCommit, type RemoteFile } from './listing.ts'
 import type { RepoType } from './request.ts'

@@ -2,8 +2,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants, type FileHandle, open } from 'node:fs/promises'
 import { HubError, OutputError } from '../base/errors.ts'
+import { attempt } from '../base/file-errors.node.ts'
 import { writeAll } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import { damaged, type RemoteFile } from './listing.ts'
 import { type Access, failure, pause } from './request.ts'
 

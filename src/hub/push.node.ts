@@ -8,7 +8,7 @@ import { VERSION } from '../base/version.ts'
 import { OWN_MARK, putBack } from '../output/place.node.ts'
 import { hubEnvironment } from './environment.node.ts'
 import { type PushOptions, type PushResult, pushFiles, repository } from './push.ts'
-import type { Access } from './request.ts'
+import { fieldToken } from './request.ts'
 import { sendCounted } from './upload.node.ts'
 import { sum } from './upload.ts'
 
@@ -17,19 +17,14 @@ export type { PushOptions, PushResult } from './push.ts'
 /**
  * Uploads `folder`, of fasp or another model folder, to the model repository `id` (`org/name`), made if it is missing.
  * The commit removes weights of the branch that the folder lacks; all other files stay. Dot files are not sent.
- * @param asked of whom: the environment's account, but for what a page has asked with
  * @throws FormatError, UsageError for `folder` or `id`; OutputError where the repository may not be replaced; HubError
  */
-export async function* push(
-  folder: string,
-  id: string,
-  options: PushOptions = {},
-  asked: Partial<Access> = {},
-): Progress<PushResult> {
+export async function* push(folder: string, id: string, options: PushOptions = {}): Progress<PushResult> {
   const sizes = await filesOf(folder)
   const name = repository(id)
   const environment = await hubEnvironment()
   if (environment.offline) throw new HubError(name, 'HF_HUB_OFFLINE forbids to push. Unset it.')
+  const asked = options.token === undefined ? {} : { inPage: true, ...fieldToken(options.token) }
   const access = { ...environment, ...asked, name, id: name, send: sendCounted, signal: options.signal }
   const files = [...sizes].map(([path, size]) => [path, { size, content: pathToFileURL(join(folder, path)) }] as const)
   return yield* pushFiles(access, new Map(files), `Upload ${basename(resolve(folder))} with fasp ${VERSION}`, options)

@@ -21,6 +21,8 @@ export interface PushOptions {
   readonly createPullRequest?: boolean
   /** Replace files that are no result of fasp. @default false */
   readonly overwrite?: boolean
+  /** Of the Hub; messages then say what to do where a token is asked for. @default in Node of `hf auth login` or HF_TOKEN, as where it is '' */
+  readonly token?: string
   readonly signal?: AbortSignal
 }
 

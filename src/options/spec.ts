@@ -292,6 +292,7 @@ export const CALLS = {
   common: callOnly('object'),
   openScratch: callOnly('function'),
   saved: callOnly('object'),
+  token: callOnly('string'),
   phase: callOnly('string'),
   pages: callOnly('strings'),
 } as const satisfies Record<string, Option>

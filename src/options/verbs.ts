@@ -135,7 +135,7 @@ export const VERBS = {
   verify: { arguments: ['model'], takes: ENGINE, command: [...DEVICE, ...PRINTED] },
   push: {
     arguments: ['folder', 'repository'],
-    takes: ['signal', 'private', 'revision', 'message', 'createPullRequest', 'overwrite'],
+    takes: ['signal', 'private', 'revision', 'message', 'createPullRequest', 'overwrite', 'token'],
     command: ['dryRun', ...PRINTED],
     own: {
       dryRun: { help: 'show what would be sent; ask no server' },

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isGgufFile } from '../base/display.ts'
 import { OutputError } from '../base/errors.ts'
+import { attempt } from '../base/file-errors.node.ts'
 import { hasState, release, removeLeftovers, tellUnfinished, unfinishedPath } from '../base/unfinished.node.ts'
 import { STATE } from '../base/unfinished.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { sha256, writeAll } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import {
   allocatedBytes,
   checkMovable,

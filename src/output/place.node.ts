@@ -6,6 +6,7 @@ import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { firstOf, isGgufFile } from '../base/display.ts'
 import { OutputError, UsageError } from '../base/errors.ts'
+import { attempt } from '../base/file-errors.node.ts'
 import { type JsonObject, parseJsonObject } from '../base/json.ts'
 import {
   type Found,
@@ -20,7 +21,6 @@ import {
 } from '../base/unfinished.node.ts'
 import { MANIFEST, STATE } from '../base/unfinished.ts'
 import { openFile, readSmallFile } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import { openGguf } from '../formats/gguf.ts'
 import { OWN_KEY, OWN_MARK } from './sink.ts'
 

@@ -2,9 +2,9 @@
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { OutputError } from '../base/errors.ts'
+import { said } from '../base/file-errors.node.ts'
 import { tellUnfinished, unfinishedPath } from '../base/unfinished.node.ts'
 import { readInto, writeAll } from '../formats/file.node.ts'
-import { said } from '../formats/file-errors.node.ts'
 import type { Scratch } from './activations.ts'
 import { Buffers, ReadAhead } from './read-ahead.ts'
 

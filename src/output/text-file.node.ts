@@ -2,8 +2,8 @@
 import { access, constants, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OutputError } from '../base/errors.ts'
+import { attempt } from '../base/file-errors.node.ts'
 import { openFile } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import { outputTarget, partialPath } from './place.node.ts'
 
 /** What our files have near their start: results, HTML pages, SVG and Markdown. Only such a file may be replaced. */

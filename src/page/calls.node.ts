@@ -1,5 +1,4 @@
 // What the page asks of `fasp ui` beside its jobs: models at paths, plans, and what came out, measured and written on.
-
 import { existsSync } from 'node:fs'
 import { homedir, totalmem } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -7,14 +6,20 @@ import { isGgufFile } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { finish, type ProgressEvent } from '../base/events.ts'
 import { describeValue, isJsonObject, type JsonObject } from '../base/json.ts'
-import { inspect } from '../evaluate/inspect.ts'
-import { push } from '../hub/push.node.ts'
-import { fieldToken } from '../hub/request.ts'
-import type { Model } from '../model/model.ts'
-import { describeMachine, evaluate, generate, openEngine, openModel, planPrune } from '../node.ts'
+import {
+  describeMachine,
+  evaluate,
+  generate,
+  inspect,
+  isTaken,
+  type Model,
+  openEngine,
+  openModel,
+  openWithVocabulary,
+  planPrune,
+  push,
+} from '../node.ts'
 import { checkRange } from '../options/options.ts'
-import { isTaken } from '../output/place.node.ts'
-import { openWithVocabulary } from '../verbs/vocabulary.node.ts'
 import { MEASURED_WINDOWS, passOn, planFacts, pushedFacts, written } from './facts.ts'
 import { type JobOptions, type Jobs, optionsOf, settingsFrom } from './jobs.node.ts'
 import type { Answer, CallName, Order, Settings, Side, Told } from './protocol.ts'
@@ -108,9 +113,9 @@ export function localVerbs(jobs: Jobs, { tiny, engine }: LocalOptions): Verbs {
     },
     async push(ask, { tell, signal }) {
       const { id, private: isPrivate, overwrite, token = '' } = fields(ask)
-      const as = { inPage: true, ...fieldToken(textOf(token, 'the token')) }
-      const options = { private: isPrivate === true, overwrite: overwrite === true, signal }
-      return pushedFacts(await finish(push(both().pruned, textOf(id, 'the name').trim(), options, as), passOn(tell)))
+      const may = { private: isPrivate === true, overwrite: overwrite === true }
+      const options = { ...may, token: textOf(token, 'the token'), signal, onEvent: passOn(tell) }
+      return pushedFacts(await push(both().pruned, textOf(id, 'the name').trim(), options))
     },
   }
 }

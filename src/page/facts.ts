@@ -2,7 +2,6 @@
 import { FaspError } from '../base/errors.ts'
 import type { ProgressEvent, PrunedLayer } from '../base/events.ts'
 import type { Architecture, Plan, PruneResult, PushResult, ResolvedOptions } from '../index.ts'
-import { heldOutCost } from '../result/notices.ts'
 import type { HalfError, PlanFacts, PrunedFacts, Pushed, Said, Side, Speed, Told } from './protocol.ts'
 
 type Tell = (told: Told) => void
@@ -65,16 +64,14 @@ export function prunedFacts(a: Architecture, result: PruneResult): PrunedFacts {
   const stay = [...new Set(a.halves.map(half => half.layer))].filter(layer => !gone.has(layer))
   const losses = calibration.texts.flatMap(({ loss }) => loss?.heldOut ?? [])
   const held = losses.reduce((n, loss) => n + loss.windows, 0)
-  const before = losses.reduce((sum, loss) => sum + loss.windows * loss.dense, 0) / held
-  const cost = heldOutCost(calibration.texts)
+  const mean = (side: Side) => losses.reduce((sum, loss) => sum + loss.windows * loss[side], 0) / held
   return {
     ...{ sizes, notices, method, sparsity, seed, windows, seqLen },
     errors: layers.flatMap((layer, i) => errorsOf(a, stay[i], layer)),
     seconds: Object.values(seconds).reduce((a, b) => a + b, 0),
-    heldOut:
-      cost === undefined
-        ? undefined
-        : { dense: before, pruned: before + cost, windows: held, own: calibration.source === 'self' },
+    heldOut: held
+      ? { dense: mean('dense'), pruned: mean('pruned'), windows: held, own: calibration.source === 'self' }
+      : undefined,
   }
 }
 

@@ -1,30 +1,33 @@
-// Jobs of `fasp ui`: one at a time, which goes on whoever looks. Until it has ended well, a file in a folder of the user's says what it is,
-// so that a later server goes on from the state that `prune` has left beside the output.
-
-import { existsSync } from 'node:fs'
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+// Jobs of `fasp ui`: one at a time, which goes on whoever looks. Until it has ended well, a file in a folder of the
+// user's says what it is: a later server goes on from the state that `prune` has left beside the output.
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, totalmem } from 'node:os'
 import { basename, join } from 'node:path'
-import type { ByteSource } from '../base/bytes.ts'
-import { isGgufFile } from '../base/display.ts'
 import { FormatError, UsageError } from '../base/errors.ts'
+import { attempt } from '../base/file-errors.node.ts'
 import { isJsonObject, parseJsonObject } from '../base/json.ts'
 import { newOwner, unfinishedIn } from '../base/unfinished.node.ts'
-import { describeEngine } from '../engine/engine.node.ts'
-import { engineText } from '../engine/facts.ts'
-import type { EngineOptions } from '../engine/options.ts'
-import { type Inspection, inspect } from '../evaluate/inspect.ts'
-import { openFile, readSmallFile } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
-import { openEngine, openModel, type PlanOptions, prepare } from '../node.ts'
+import {
+  describeMachine,
+  type EngineOptions,
+  engineText,
+  hasStates,
+  type Inspection,
+  inspect,
+  isWritten,
+  openEngine,
+  openModel,
+  openScratch,
+  type PlanOptions,
+  type PruneResult,
+  pendingWeights,
+  prepare,
+  removeStates,
+} from '../node.ts'
 import { checkGiven } from '../options/call-check.ts'
 import { callOnly, type Option } from '../options/option.ts'
 import type { PageOption } from '../options/spec.ts'
 import { takenBy } from '../options/verbs.ts'
-import { checkOutput, hasStates, isWritten, outputTarget, pendingOf, removeStates } from '../output/place.node.ts'
-import { openScratch } from '../output/scratch.node.ts'
-import type { PruneResult } from '../result/result.ts'
-import { PRUNED } from '../verbs/prune-heal.node.ts'
 import { failed, passOn } from './facts.ts'
 import type { LocalState, Order, Said, Settings, StoppedOrder, Told } from './protocol.ts'
 import { watchRun } from './run-view.ts'
@@ -60,8 +63,6 @@ export interface Made extends Order {
 /** While a model is pruned, what writes a line is in memory beside it. */
 const MOST_TO_WRITE = totalmem() / 4
 const ENDING = '.json'
-/** Of a job: paths, and texts by their paths. */
-const MAX_BYTES = 1e6
 
 /** Settings that are no options of `prune`. */
 const OTHERS: Record<Exclude<keyof Settings, PageOption>, Option> = {
@@ -118,10 +119,9 @@ export class Jobs {
     this.#starting = true
     try {
       await using model = await openModel(order.model)
-      if (stopped === undefined) await checkOutput(order.output, false, [order.model])
       const file = await this.#note(order, stopped)
       const told: Told[] = []
-      const job = { inspection: inspect(model), order, file, told, listeners: new Set<Listener>() }
+      const job = { inspection: await inspect(model), order, file, told, listeners: new Set<Listener>() }
       this.#job = { ...job, stop: new AbortController() }
       this.#ended = this.#run(this.#job, stopped !== undefined)
     } finally {
@@ -137,7 +137,7 @@ export class Jobs {
 
   async discard(id: string): Promise<void> {
     const { output } = await this.#find(id)
-    await removeStates(output, await outputTarget(output))
+    await removeStates(output)
     await rm(join(this.#options.folder, id), { force: true })
   }
 
@@ -174,7 +174,7 @@ export class Jobs {
     try {
       const { model, output, settings } = order
       tell({ type: 'job', model, output })
-      tell({ type: 'engine', name: engineText(describeEngine(engine)) })
+      tell({ type: 'engine', name: engineText(describeMachine(engine)) })
       const written = { output, resume, saveEvery, engine, signal }
       await using run = await prepare(model, { ...optionsOf(settings), ...written, onEvent: passOn(tell) })
       await using opened = openEngine(engine)
@@ -244,15 +244,8 @@ export class Jobs {
   }
 }
 
-/** Where it is before it is in its place. */
-export async function pendingWeights(output: string): Promise<ByteSource | undefined> {
-  const pending = await pendingOf(output)
-  const path = pending && join(pending, isGgufFile(output) ? PRUNED : '', 'model.safetensors')
-  return path && existsSync(path) ? openFile(path) : undefined
-}
-
 async function readOrder(path: string): Promise<Order> {
-  const { model, output, settings } = parseJsonObject(await readSmallFile(path, MAX_BYTES), path)
+  const { model, output, settings } = parseJsonObject(await readFile(path), path)
   if (typeof model !== 'string' || typeof output !== 'string' || !isJsonObject(settings))
     throw new FormatError(path, 'says of no job what it is')
   return { model, output, settings: settingsFrom(settings) }

@@ -12,6 +12,7 @@ import type {
   PruneOptions,
   ResolvedOptions,
   Sizes,
+  SoFar,
   VocabularyCut,
 } from '../index.ts'
 import type { PageOption } from '../options/spec.ts'
@@ -220,8 +221,7 @@ export type Told =
   | Exclude<ProgressEvent, { readonly type: 'selected' | 'windows' | 'text' }>
   | { readonly type: 'errors'; readonly errors: readonly HalfError[] }
   | { readonly type: 'own text'; readonly text: OwnText }
-  /** How the model goes on with `prompt` when so many layers are done. */
-  | { readonly type: 'so far'; readonly layers: number; readonly prompt: string; readonly text: string }
+  | ({ readonly type: 'so far' } & SoFar)
   | { readonly type: 'text'; readonly side: Side; readonly text: string }
   | { readonly type: 'engine'; readonly name: string }
   /** Of a job of `fasp ui`: its paths. */

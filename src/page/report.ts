@@ -1,13 +1,7 @@
 // The report of a run as `fasp prune --report` makes it.
-
-import { finish } from '../base/events.ts'
-import { continuationBytes, continuations } from '../evaluate/continuations.ts'
-import { prefillSpeeds } from '../evaluate/prefill.ts'
-import { type Context, memoryContext } from '../forward/context.ts'
-import type { Model } from '../model/model.ts'
+import { continuationBytes, continuations, type Engine, type Model, type PruneResult, prefillSpeeds } from '../index.ts'
 import { type Machine, modelFacts, resultFile } from '../report/result-file.ts'
 import { runsOf } from '../report/runs-of.ts'
-import type { PruneResult } from '../result/result.ts'
 import { passOn } from './facts.ts'
 import type { Answer, Told } from './protocol.ts'
 
@@ -22,13 +16,11 @@ export interface Reported {
 /** @param mostBytes a model that takes more to write text writes none */
 export async function reportOf(
   { dense, pruned, result, told }: Reported,
-  { engine, signal }: Pick<Context, 'engine' | 'signal'>,
+  { engine, signal }: { readonly engine: Engine; readonly signal: AbortSignal },
   { machine, mostBytes, tell }: { machine: Machine; mostBytes: number; tell: (told: Told) => void },
 ): Promise<Answer<'report'>> {
   const written = async (model: Model) =>
-    continuationBytes(model) < mostBytes
-      ? finish(continuations(memoryContext(engine, signal), model), passOn(tell))
-      : undefined
+    continuationBytes(model) < mostBytes ? continuations(model, { engine, signal, onEvent: passOn(tell) }) : undefined
   const samples = { dense: await written(dense), pruned: await written(pruned) }
   const speeds = await prefillSpeeds([dense, pruned], engine, signal)
   const runs = runsOf(result, { samples, speeds, told, perplexities: {} })

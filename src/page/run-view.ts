@@ -1,16 +1,17 @@
 // A run that a page looks at: what the model wrote for it, and, once it has ended, how far the result is from the model on what was held out.
-
 import { FaspError } from '../base/errors.ts'
-import { finish, type ProgressEvent } from '../base/events.ts'
-import type { Engine } from '../engine/engine.ts'
-import { distanceOn } from '../evaluate/measure.ts'
-import { memoryContext } from '../forward/context.ts'
-import type { Model } from '../model/model.ts'
-import type { Scratch } from '../output/activations.ts'
-import type { PruneResult } from '../result/result.ts'
-import { loadTokenizer } from '../text/tokenizer.ts'
+import type { ProgressEvent } from '../base/events.ts'
+import {
+  distance,
+  type Engine,
+  loadTokenizer,
+  type Model,
+  type PruneResult,
+  type Scratch,
+  type Writing,
+  writeSoFar,
+} from '../index.ts'
 import { passOn, passOnErrors, prunedFacts } from './facts.ts'
-import { type Writing, writeSoFar } from './partial-model.ts'
 import type { OwnText, PrunedFacts, Told } from './protocol.ts'
 
 type RunWindows = Extract<ProgressEvent, { readonly type: 'windows' }>
@@ -33,7 +34,7 @@ export interface Measuring {
 
 /** @param dense what is pruned @param own whether it writes its own text @param writing for lines that it writes meanwhile */
 export function watchRun(dense: Model, own: boolean, writing: Writing, tell: (told: Told) => void) {
-  const onLayer = writeSoFar(dense, writing, tell)
+  const onLayer = writeSoFar(dense, writing, soFar => tell({ type: 'so far', ...soFar }))
   const onErrors = passOnErrors(dense.architecture, tell)
   const notices: string[] = []
   let used: RunWindows | undefined
@@ -59,13 +60,8 @@ export function watchRun(dense: Model, own: boolean, writing: Writing, tell: (to
       const [n, name] = [windows.length, 'held-out text']
       const texts = [{ name, tokens: n * seqLen, available: n, used: n }]
       try {
-        const measured = distanceOn(
-          memoryContext(engine, signal),
-          pruned,
-          { seqLen, windows, texts },
-          { model: dense, openRows },
-        )
-        const { kl, topAgreement } = (await finish(measured, passOn(tell))).compared.divergence
+        const on = { dense, openRows, engine, signal, onEvent: passOn(tell) }
+        const { kl, topAgreement } = await distance(pruned, { seqLen, windows, texts }, on)
         return { ...facts, heldOut: { ...facts.heldOut, distance: { kl, topAgreement } } }
       } catch (error) {
         if (signal.aborted) return facts

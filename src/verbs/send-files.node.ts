@@ -1,8 +1,8 @@
 // Files of the root, on every machine: what it has made and all ranks go on with, or a model that the others lack.
 import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { attempt } from '../base/file-errors.node.ts'
 import { openFile } from '../formats/file.node.ts'
-import { attempt } from '../formats/file-errors.node.ts'
 import { checkSpace, temporaryFolder } from '../output/folder.node.ts'
 import type { Group } from '../ranks/group.ts'
 

@@ -1,5 +1,4 @@
-// The model as it is while it is pruned: layers that are done as they were written, those to come as they were. What it writes is shown.
-
+// The model so far, while it is pruned: layers that are done as they were written, the others as they were.
 import type { ByteSource } from '../base/bytes.ts'
 import { finish, type ProgressEvent, type PrunedLayer } from '../base/events.ts'
 import { continuationBytes, continuations, SAMPLE_PROMPTS } from '../evaluate/continuations.ts'
@@ -10,7 +9,13 @@ import { layersOf, tensorShapes } from '../model/architecture.ts'
 import { type HalfBlock, withBiases, withNeurons } from '../model/half-block.ts'
 import type { Model } from '../model/model.ts'
 import { withKept } from '../write/model.ts'
-import type { Told } from './protocol.ts'
+
+/** What a model wrote when its first layers were pruned. */
+export interface SoFar {
+  readonly layers: number
+  readonly prompt: string
+  readonly text: string
+}
 
 /** What the model so far is read from, and writes with. */
 export interface Writing {
@@ -63,10 +68,15 @@ function asWritten(half: HalfBlock, layer: PrunedLayer, { tensors }: TensorSourc
 }
 
 /**
+ * Has the model so far write a line now and then, while it is pruned, for which the run waits.
  * @param dense what is pruned
- * @returns what hears the events of the run: it has the model so far write a line now and then, for which the run waits
+ * @returns what is to hear the events of the run
+ * @example
+ * const writing = { pending: () => pendingWeights(output), on: () => ({ engine }), mostBytes: 4e9 }
+ * const onEvent = writeSoFar(model, writing, ({ layers, text }) => console.log(layers, text))
+ * await prune(model, { sparsity: 0.2, output, onEvent })
  */
-export function writeSoFar(dense: Model, { pending, on, mostBytes }: Writing, tell: (told: Told) => void) {
+export function writeSoFar(dense: Model, { pending, on, mostBytes }: Writing, tell: (soFar: SoFar) => void) {
   const total = layersOf(dense.architecture)
   const writes = continuationBytes(dense) <= mostBytes
   const layers: PrunedLayer[] = []
@@ -86,7 +96,7 @@ export function writeSoFar(dense: Model, { pending, on, mostBytes }: Writing, te
       const { engine, signal } = on()
       const writing = continuations(memoryContext(engine, signal), model, SAMPLE_PROMPTS.slice(0, 1), TOKENS)
       const [{ prompt, text }] = await finish(writing)
-      tell({ type: 'so far', layers: done, prompt, text })
+      tell({ layers: done, prompt, text })
     } finally {
       await source.close?.()
     }

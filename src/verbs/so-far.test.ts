@@ -8,9 +8,8 @@ import { openFile } from '../formats/file.node.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { type Model, openModel, perplexity, prune } from '../node.ts'
-import { pendingWeights } from './jobs.node.ts'
-import { modelSoFar, writeSoFar } from './partial-model.ts'
-import type { Told } from './protocol.ts'
+import { pendingWeights } from './so-far.node.ts'
+import { modelSoFar, type SoFar, writeSoFar } from './so-far.ts'
 
 const { engine, folder } = engineAndFolder()
 const TINY = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url))
@@ -60,7 +59,7 @@ test.for(someOf(['folder', 'file.gguf'], name => name !== 'folder'))(
   'it writes while a run into a %s goes on, whose result is the same',
   async name => {
     await using dense = await openModel(TINY)
-    const told: Told[] = []
+    const told: SoFar[] = []
     const output = join(folder, name)
     const writing = { pending: () => pendingWeights(output), on: () => ({ engine }), mostBytes: 1e9 }
     const onLayer = writeSoFar(dense, writing, event => told.push(event))
@@ -70,8 +69,8 @@ test.for(someOf(['folder', 'file.gguf'], name => name !== 'folder'))(
       await onLayer(event)
     }
     await prune(TINY, { ...QUICK, engine, output, onEvent })
-    expect(told[0]).toMatchObject({ type: 'so far', layers: 1, prompt: 'Once upon a time' })
-    expect((told[0] as Extract<Told, { type: 'so far' }>).text).toMatch(/\w+ \w+/)
+    expect(told[0]).toMatchObject({ layers: 1, prompt: 'Once upon a time' })
+    expect(told[0].text).toMatch(/\w+ \w+/)
     await prune(TINY, { ...QUICK, engine, output: join(folder, `silent-${name}`) })
     const [one, other] = await Promise.all([output, join(folder, `silent-${name}`)].map(at => lossAt(at)))
     expect(one).toBe(other)

@@ -1,5 +1,5 @@
 // What a file system says, in words that tell the user what to do.
-import { FaspError, OutputError } from '../base/errors.ts'
+import { FaspError, OutputError } from './errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full; free some space or choose another folder',
