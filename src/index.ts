@@ -68,7 +68,7 @@ async function* distanceEvents(
 }
 
 /**
- * How far a model is from the dense one on windows of tokens: KL in nats a token, and how often both have the same next token.
+ * How far a model is from the dense one on windows of tokens: KL in nats a token, and agreement on the next token.
  * @param options `openRows` opens a file for the hidden states of the dense model
  * @example
  * const { kl, topAgreement } = await distance(pruned, windows, { dense, engine, openRows })

@@ -49,7 +49,7 @@ export const prune = /* @__PURE__ */ promised(pruneEvents)
 export const prepare = /* @__PURE__ */ promised(prepareEvents)
 
 /**
- * What `prune` would do: widths, parameters, bytes, memory. Reads no weights, and needs neither an output nor an engine.
+ * What `prune` would do: widths, parameters, bytes, memory. Reads no weights, needs neither output nor engine.
  * @example
  * const { sizes, widths, notices } = await planPrune(model, { sparsity: 0.2 })
  * @throws FaspError

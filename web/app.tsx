@@ -1,5 +1,4 @@
-// The page: four steps, one screen each. The worker, or `fasp ui`, holds the open model and the result; here is what was
-// chosen and what is shown.
+// The page: four steps, one screen each. The worker, or `fasp ui`, holds the model and the result.
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { VERSION } from '../src/base/version.ts'
 import type { LocalState, PrunedFacts } from '../src/page/protocol.ts'
@@ -142,8 +141,11 @@ const Header = ({ local, step, setStep, isReachable }: HeaderProps) => (
       <img src="./icon.svg" alt="" width="28" height="28" /> fasp
     </p>
     <p class="claim">
-      Makes a language model smaller, {local ? 'with the engine of this machine' : 'in this page'}. Its weights stay on{' '}
-      {local ? 'it' : 'this machine'}, unless you push them to the Hub.
+      Makes a language model smaller,{' '}
+      {local
+        ? 'with the engine of this machine. Its weights stay on it'
+        : 'in this page. Its weights stay on this machine'}
+      , unless you push them to the Hub.
     </p>
     <nav aria-label="Steps">
       <ol class="steps">

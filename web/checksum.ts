@@ -1,5 +1,4 @@
-// Checksums of files as they arrive: SHA-256 of large ones, Git's SHA-1 of small ones (`startHash` of src/hub/download.node.ts is the same in
-// Node). `crypto.subtle` takes files whole.
+// Checksums of files as they arrive, for `crypto.subtle` takes them whole: SHA-256 of large ones, Git's SHA-1 of small.
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'

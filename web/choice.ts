@@ -9,7 +9,8 @@ export const GOALS = {
   ],
   best: [
     'Least loss',
-    'Each layer its own width, by what it costs. Slower to make; llama.cpp runs it, transformers with the code beside it.',
+    'Each layer its own width, by what it costs. Slower to make; llama.cpp runs it, ' +
+      'transformers with the code beside it.',
   ],
   laptop: [
     'llama.cpp on a laptop',

@@ -54,7 +54,7 @@ function callsOf(worker: Worker): Call {
 /** What the worker that plans does. */
 const PLANNING: readonly CallName[] = ['plan', 'search', 'look', 'fetch', 'state', 'discard']
 
-/** Starts the worker that plans; the one that computes with the first model that is pruned, and anew with another model. */
+/** Starts the worker that plans; the one that computes when it is first asked, and anew with another model. */
 export function startWorkers(): Call {
   const planning = callsOf(new Worker(new URL('./planning.ts', import.meta.url), { type: 'module' }))
   let model: Ask<'open'> | undefined

@@ -5,8 +5,10 @@ import type { PrunedFacts } from '../src/page/protocol.ts'
 const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 
-/** @param model name of its file or folder @param texts names of the texts it was calibrated on; none where it wrote its own
- * @param vocabulary tokens that stayed of them at most, where that was asked for */
+/**
+ * @param model name of its file or folder @param texts names of its calibration texts; none where it wrote its own
+ * @param vocabulary tokens that stayed of them at most, where that was asked for
+ */
 export function commandLine(
   model: string,
   texts: readonly string[],

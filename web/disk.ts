@@ -1,6 +1,6 @@
-// The disk that a browser gives a page: its origin-private file system (fs.spec.whatwg.org), where results, and activations that do not fit the
-// memory, lie while the page is open. Each folder there has a lock of its name that goes when the worker does which made it: the next removes
-// what has none, but for runs that can be gone on with (notes.ts). Where a browser gives no disk, all is in memory.
+// The disk that a browser gives a page, its origin-private file system (fs.spec.whatwg.org): results, and activations
+// beyond the memory, lie there while the page is open. The worker that made a folder holds a lock of its name; the next
+// worker removes folders without one, but for runs that can go on (notes.ts).
 import type { ByteSource } from '../src/base/bytes.ts'
 import { FormatError, OutputError } from '../src/base/errors.ts'
 import type { Plan, Scratch, Sink, SinkFile, WrittenFile } from '../src/web.ts'
@@ -166,7 +166,7 @@ export class DiskSink implements Sink {
     }
   }
 
-  /** A file that is not committed yet, as far as it is written. Undefined before anything is, as in a run that goes on. */
+  /** A file that is not committed yet, as far as it is written. Undefined before anything is. */
   source(name: string): ByteSource | undefined {
     const file = this.#open.get(name)
     if (!file) return undefined

@@ -1,4 +1,4 @@
-// The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly. It is fetched when it is first asked for.
+// The engine of the worker: ONNX Runtime on WebGPU where there is one, else in WebAssembly, fetched when asked for.
 import type { Compute } from '../src/page/protocol.ts'
 import { createEngine, type Engine, tryEngine } from '../src/web.ts'
 
@@ -13,7 +13,7 @@ const MAX_THREADS = 16
 /** Messages, a stop among them, are read at least this often. */
 const TURN_MS = 50
 
-/** @param ort address of the folder with the runtime's WebAssembly @throws Error where WebGPU is there and does not multiply as it should */
+/** @param ort address of the folder with the runtime's WebAssembly @throws Error where WebGPU multiplies wrongly */
 export async function openEngine(compute: Compute, ort: URL): Promise<OpenedEngine> {
   const gpu = compute === 'auto' && (await adapter())
   const wasm = await import('onnxruntime-web/wasm')

@@ -75,7 +75,8 @@ export const Where = ({ output }: { output: string }) => (
     <p class="hint">
       {/\.gguf$/i.test(output)
         ? 'One file for llama.cpp, Ollama, LM Studio.'
-        : 'A Hugging Face folder: weights, config, tokenizer, model card, fasp.json. fasp export makes GGUF and ONNX of it.'}
+        : 'A Hugging Face folder: weights, config, tokenizer, model card, fasp.json. ' +
+          'fasp export makes GGUF and ONNX of it.'}
     </p>
   </>
 )

@@ -1,5 +1,4 @@
-// What a run of the page is, beside its state on the browser's disk: what a page that is loaded later shows of it, and goes on by.
-
+// What a run of the page is, beside its state on the browser's disk: by it a page that is loaded later goes on.
 import { isJsonObject } from '../src/base/json.ts'
 import { MANIFEST, STATE } from '../src/base/unfinished.ts'
 import type { Origin, Settings } from '../src/page/protocol.ts'

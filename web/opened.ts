@@ -1,5 +1,4 @@
 // The model that is open in a worker.
-
 import { UsageError } from '../src/base/errors.ts'
 import { hashBlob } from '../src/base/hash.ts'
 import type { Ask, Origin, PickedFile, Settings } from '../src/page/protocol.ts'

@@ -38,8 +38,10 @@ export function Refused({ tooLarge: { mostBytes, fits }, needed, change }: Refus
       <p>
         This does not fit a page: it takes {bytes(needed)}, and a page can use {bytes(mostBytes)}.{' '}
         {fits
-          ? `With ${fits.windows} windows${fits.ownText ? ' of text of yours, instead of the model’s,' : ''} it takes ${bytes(fits.memoryBytes)}.`
-          : 'Nor does it with less text. Choose a smaller model, or use fasp ui or the command line, which keep on disk what does not fit.'}
+          ? `With ${fits.windows} windows${fits.ownText ? ' of text of yours, instead of the model’s,' : ''} ` +
+            `it takes ${bytes(fits.memoryBytes)}.`
+          : 'Nor does it with less text. Choose a smaller model, or use fasp ui or the command line, ' +
+            'which keep on disk what does not fit.'}
       </p>
       {fits && (
         <div class="buttons">
@@ -79,6 +81,8 @@ export function usePlan(call: Call, choice: Chosen, model: Inspection, local: bo
   return found
 }
 
+const NO_FIGURES = ['Parameters', 'Weights', 'FFN', 'Memory'].map(name => ({ name, value: '…' }))
+
 interface PlanProps {
   readonly call: Call
   readonly plan: PlanFacts | undefined
@@ -88,7 +92,7 @@ interface PlanProps {
 export function PlanFigures({ call, plan, compute }: PlanProps) {
   const { run, busy, problem } = useTask()
   const [rates, setRates] = useState<Answer<'rate'>>()
-  if (!plan) return <Figures figures={['Parameters', 'Weights', 'FFN', 'Memory'].map(name => ({ name, value: '…' }))} />
+  if (!plan) return <Figures figures={NO_FIGURES} />
   const { sizes, widths, memoryBytes, vocabulary, flops } = plan
   const { before, effective } = sizes.parameters
   const { weightBytes } = sizes

@@ -1,5 +1,4 @@
-// The worker that opens models and plans, without an engine. It is small: what computes is in another (computing.ts), fetched when it is
-// first asked for.
+// The worker that opens models and plans. It is small: another computes (computing.ts), fetched when it is asked.
 import { passOn, planFacts } from '../src/page/facts.ts'
 import type { Answer, Ask, Settings, TooLarge } from '../src/page/protocol.ts'
 import {
@@ -52,7 +51,7 @@ async function memoryOf(plan: Plan): Promise<number> {
   return plan.memoryBytes + (held < (await disk) ? 0 : held)
 }
 
-/** The most windows, by halves, that a page has room for; with text of the user's where the model's own takes too much. */
+/** The most windows, by halves, that a page has room for; of the user's text where the model's own takes too much. */
 async function smaller(model: Model, settings: Settings, most: number): Promise<TooLarge['fits']> {
   const options = optionsOf(settings)
   for (const calibration of options.calibration ? [options.calibration] : [undefined, [NO_TEXT]])

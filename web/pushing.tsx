@@ -1,4 +1,4 @@
-// Step 4: the result to a repository of the Hub. The Hub is asked where the user presses the button; a token is forgotten with the step.
+// Step 4: the result to a repository of the Hub, where the user presses the button. A token is forgotten with the step.
 import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { bytes } from '../src/base/display.ts'

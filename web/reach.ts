@@ -1,4 +1,4 @@
-// The page's side of `fasp ui` (src/page/server.node.ts): each call is a request, whose answer is a line for each thing said.
+// The page's side of `fasp ui` (src/page/server.node.ts): each call is a request, answered by lines of what is said.
 import type { Answer, CallName, Said } from '../src/page/protocol.ts'
 import { type Call, CallError } from './client.ts'
 
@@ -45,7 +45,8 @@ export function reachServer(): Call {
 }
 
 const GONE =
-  'fasp ui has ended, or does not answer. Start it again and open the address that it prints: it offers to go on with what was stopped.'
+  'fasp ui has ended, or does not answer. Start it again and open the address that it prints: ' +
+  'it offers to go on with what was stopped.'
 
 async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Said> {
   const reader = body.pipeThrough(new TextDecoderStream() as unknown as TransformStream<Uint8Array, string>).getReader()

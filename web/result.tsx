@@ -1,4 +1,4 @@
-// Step 4: what it is now and what that cost; both models side by side; the model to take away, and the same on the command line.
+// Step 4: what it is now and what that cost; both models side by side; the model to take away; the command.
 import { Fragment } from 'preact'
 import { useState } from 'preact/hooks'
 import { bytes, count, cut, duration, percent, perplexityChange } from '../src/base/display.ts'
@@ -70,21 +70,22 @@ export function ResultStep({ call, model, result, texts, vocabulary, goal, again
 
 function figuresOf({ sizes, heldOut, seconds }: PrunedFacts): Figure[] {
   const { weightBytes, parameters } = sizes
+  const both = (of: (n: number) => string, before: number, after: number) => `${of(before)} → ${of(after)}`
   const change = (of: { readonly before: number; readonly after: number }) =>
     of.after > of.before ? cut(of) : `−${cut(of)}`
   return [
-    { name: 'Weights', value: change(weightBytes), more: `${bytes(weightBytes.before)} → ${bytes(weightBytes.after)}` },
+    { name: 'Weights', value: change(weightBytes), more: both(bytes, weightBytes.before, weightBytes.after) },
     {
       name: 'Parameters',
       value: change({ ...parameters, after: parameters.effective }),
-      more: `${count(parameters.before)} → ${count(parameters.effective)}`,
+      more: both(count, parameters.before, parameters.effective),
     },
     ...(heldOut
       ? [
           {
             name: `Perplexity on held-out text${heldOut.own ? ' of its own' : ''}`,
             value: perplexityChange(heldOut.pruned - heldOut.dense),
-            more: `${perplexityText(heldOut.dense)} → ${perplexityText(heldOut.pruned)}`,
+            more: both(perplexityText, heldOut.dense, heldOut.pruned),
           },
         ]
       : []),

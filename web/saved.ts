@@ -1,5 +1,5 @@
-// A run of the page that is saved on the browser's disk, in a folder of its own: a note of what it is, its texts, its state and its result. A
-// page that is loaded later goes on with it to the same bytes.
+// A run of the page that is saved on the browser's disk, in a folder of its own: a note of what it is, its texts, state
+// and result. A page that is loaded later goes on with it to the same bytes.
 import { bytes as shown } from '../src/base/display.ts'
 import { FormatError, UsageError } from '../src/base/errors.ts'
 import { hashBlob } from '../src/base/hash.ts'
@@ -54,7 +54,7 @@ export async function beginRun(settings: Settings, plan: Plan): Promise<SavedRun
   }
 }
 
-/** Takes one that was stopped, whose model is open. @throws UsageError where that is another, or another tab has the run */
+/** Takes a stopped run whose model is open. @throws UsageError where it is another model, or another tab has it */
 export async function reopenRun(id: string, planOf: (settings: Settings) => Promise<Plan>): Promise<SavedRun> {
   const disk = await takeRun(id)
   try {

@@ -1,4 +1,4 @@
-// Step 1: runs that were stopped before their end, to go on with or to remove: jobs of `fasp ui`, or what this page has on the browser's disk.
+// Step 1: runs that were stopped, to go on with or to remove: jobs of `fasp ui`, or runs on the browser's disk.
 import { bytes, percent } from '../src/base/display.ts'
 import type { KeptRun, LocalState, Settings, StoppedOrder } from '../src/page/protocol.ts'
 import type { Inspection } from '../src/web.ts'
@@ -85,7 +85,8 @@ const givenBy = ({ origin, modelBytes }: KeptRun): string =>
     ? ''
     : origin === 'files'
       ? `The model must be given once more: drop or choose its files (${bytes(modelBytes)}) below, then go on.`
-      : `The model is fetched once more: ${bytes(modelBytes)} of ${origin.id}. Where that takes a token, fetch it below, then go on.`
+      : `The model is fetched once more: ${bytes(modelBytes)} of ${origin.id}. ` +
+        'Where that takes a token, fetch it below, then go on.'
 
 const amountOf = ({ sparsity, size, method }: Settings): string =>
   `${size === undefined ? percent(sparsity ?? 0) : `to ${size / 1e6} MB`}${method ? ` by ${method}` : ''}`

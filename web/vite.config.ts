@@ -1,5 +1,5 @@
-// Builds the page to static files in dist-web, and serves them; in the mode `package` dist/page gets what `fasp ui` serves of it: no
-// workers, nothing for them. Nothing in it asks another host.
+// Builds the page to static files in dist-web, and serves them. In the mode `package` dist/page gets what `fasp ui`
+// serves of it: no workers, nothing for them. Nothing in it asks another host.
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -20,7 +20,7 @@ const RUNTIME = ['', '.asyncify'].flatMap(kind => [
   `ort-wasm-simd-threaded${kind}.wasm`,
 ])
 
-/** Files that are imported as text, as in vitest.config.ts. By another name, since Vite makes pages of what ends in .html. */
+/** Files that are imported as text, as in vitest.config.ts. Renamed, since Vite makes pages of what ends in .html. */
 const text = (): Plugin => ({
   name: 'text',
   enforce: 'pre',
@@ -116,7 +116,7 @@ export default defineConfig(({ mode }) => ({
     rolldownOptions,
   },
   build: {
-    rolldownOptions: { ...rolldownOptions, output: { codeSplitting: mode !== 'package' } }, // there all is on this machine
+    rolldownOptions: { ...rolldownOptions, output: { codeSplitting: mode !== 'package' } },
     outDir: '../dist-web',
     emptyOutDir: true,
     target: 'es2023',

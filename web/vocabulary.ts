@@ -1,4 +1,4 @@
-// The open model with a smaller vocabulary, where that is asked for. The last is kept: the slider beside it moves often.
+// The open model with a smaller vocabulary, where that is asked for. The last is kept: the slider moves often.
 import type { Settings } from '../src/page/protocol.ts'
 import type { cutVocabulary, Model, ProgressEvent } from '../src/web.ts'
 import { opened, textsOf } from './opened.ts'

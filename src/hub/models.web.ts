@@ -125,7 +125,7 @@ const addressOf = (access: Access, commit: string, path: string): string =>
   `${repoUrl(access)}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`
 
 /**
- * Fetches a part of a repository into files that `openModel` takes: the browser holds them on disk where they are large.
+ * Fetches a part of a repository into files that `openModel` takes. The browser holds large ones on disk.
  * @example
  * const { id, commit, parts } = await lookUpModel('org/name', { startChecksum })
  * const model = await openModel(await fetchPart({ id, commit, part: parts[0] }, { startChecksum }))

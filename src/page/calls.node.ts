@@ -157,7 +157,7 @@ const textFrom = (text: unknown): string => {
   return existsSync(name) ? resolve(name) : name
 }
 
-/** A name beside the model, as the command line's examples have it; of what lies in the package, in the current folder. */
+/** A name beside the model, as in examples of the command line; for the model that ships, in the current folder. */
 async function freeOutput(model: string, ships: boolean): Promise<string> {
   const ending = isGgufFile(model) ? '.gguf' : ''
   const start = join(ships ? process.cwd() : dirname(model), `${basename(model).replace(/\.gguf$/i, '')}-pruned`)

@@ -92,7 +92,7 @@ export async function written(
   return { tokens: ids.length, tokensPerSecond: usualSpeed(times) }
 }
 
-/** By the median time of the later half of the tokens: while the first are written, graphs are made and compiled. @param times milliseconds */
+/** By the median time of the later half of the tokens: the first wait for graphs. @param times milliseconds */
 function usualSpeed(times: readonly number[]): number | undefined {
   const later = times.slice(Math.floor(times.length / 2))
   const between = later.slice(1).map((time, i) => time - later[i])

@@ -16,7 +16,7 @@ export const policyWith = (others: readonly string[]): string =>
     "form-action 'none'",
   ].join('; ')
 
-/** The Hub, and the stores that it sends to for large files: the last takes them. The page asks where its user fetches a model, or pushes one. */
+/** The Hub and its stores for large files, the last for uploads. The page asks where its user fetches or pushes. */
 export const HUB = [
   ...['https://huggingface.co', 'https://*.huggingface.co', 'https://*.hf.co'],
   'https://hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com',

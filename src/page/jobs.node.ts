@@ -145,7 +145,7 @@ export class Jobs {
     this.#job?.stop.abort()
   }
 
-  /** Tells what the job has told, tells, and how it ends. @returns what ends that @throws UsageError where there is no job */
+  /** Tells all that the job tells, and how it ends. @returns what stops it @throws UsageError where there is no job */
   follow(listener: Listener): () => void {
     const job = this.#job
     if (!job) throw new UsageError('no job is at work.')

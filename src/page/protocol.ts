@@ -1,5 +1,5 @@
-// What the page and what computes for it say to each other: workers of the page itself, which are asked by name and number, or `fasp ui`, which
-// is asked by name (server.node.ts). Both tell how it goes on, and answer or fail once.
+// What the page asks, and what its workers (web/serve.ts) or `fasp ui` (server.node.ts) say: both tell how it goes on,
+// and answer or fail once.
 import type { ProgressEvent } from '../base/events.ts'
 import type {
   DivergenceResult,
@@ -129,7 +129,7 @@ export interface Order {
   readonly settings: Settings
 }
 
-/** Of one that was stopped and may go on. Of the page alone: `kept`, no output, the name of the model for its path, and names for texts. */
+/** A job that was stopped. In the page it has `kept`, no output, and names in place of the paths of model and texts. */
 export interface StoppedOrder extends Order {
   readonly id: string
   readonly kept?: KeptRun
@@ -150,7 +150,7 @@ export interface KeptRun {
 /** Where a page gets a model from once more: it ships, it is fetched, or its files are given by the user again. */
 export type Origin = 'tiny' | HubOrigin | 'files'
 
-/** What `fasp ui` has when a page opens, or the page on the browser's disk: there a job is one that was found, and begins when it is followed. */
+/** What `fasp ui` or the browser's disk has when a page opens. In the page a job begins when it is followed. */
 export interface LocalState {
   /** The job that runs, or the last that has ended. */
   readonly job?: { readonly inspection: Inspection; readonly order: Order }
@@ -204,7 +204,7 @@ export interface Calls {
   state: { ask: null; answer: LocalState }
   /** Of the job that runs, or the last: all that it tells, from its start. */
   follow: { ask: null; answer: PrunedFacts }
-  /** Goes on with a job that was stopped, by its id; what it tells is to be followed. In the page its model must be open. */
+  /** Goes on with a job that was stopped, by its id. Then it is to be followed. In the page its model must be open. */
   resume: { ask: string; answer: LocalState }
   /** Removes what a job that was stopped has left. */
   discard: { ask: string; answer: LocalState }

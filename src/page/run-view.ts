@@ -1,4 +1,4 @@
-// A run that a page looks at: what the model wrote for it, and, once it has ended, how far the result is from the model on what was held out.
+// A run that a page looks at: what the model wrote for it, and in the end the distance of the result on held-out text.
 import { FaspError } from '../base/errors.ts'
 import type { ProgressEvent } from '../base/events.ts'
 import {
@@ -32,7 +32,7 @@ export interface Measuring {
   readonly signal: AbortSignal
 }
 
-/** @param dense what is pruned @param own whether it writes its own text @param writing for lines that it writes meanwhile */
+/** @param dense what is pruned @param own whether it writes its own text @param writing for what it writes meanwhile */
 export function watchRun(dense: Model, own: boolean, writing: Writing, tell: (told: Told) => void) {
   const onLayer = writeSoFar(dense, writing, soFar => tell({ type: 'so far', ...soFar }))
   const onErrors = passOnErrors(dense.architecture, tell)
@@ -52,7 +52,7 @@ export function watchRun(dense: Model, own: boolean, writing: Writing, tell: (to
       ownText = ownTextOf(dense, event)
       tell({ type: 'own text', text: ownText })
     },
-    /** What there is to show of `result`, which has made `pruned`. Stopped or failed meanwhile it goes without the distance: the result is there. */
+    /** What there is to show of `result`, which made `pruned`: without the distance where that is stopped or fails. */
     async facts(result: PruneResult, pruned: Model, { engine, openRows, signal }: Measuring): Promise<PrunedFacts> {
       const facts = { ...prunedFacts(dense.architecture, result), ownText }
       const { heldOut: windows = [], seqLen } = used!

@@ -1,7 +1,7 @@
-// `fasp ui`: the page, and what computes for it, on this machine alone. Its files are static and hold nothing of the user's; all else is one
-// address, POST /api with { name, ask }, whose answer is a line of JSON for each thing said (protocol.ts). Who may ask: a page that this server
-// itself sent, opened at the address that it printed.
-//   address    it listens on 127.0.0.1, and answers under that name and localhost alone: no name of a stranger's leads here (DNS rebinding)
+// `fasp ui`: the page, and what computes for it, on this machine alone. Its files are static; all else is POST /api
+// with { name, ask }, answered by a line of JSON for each thing said (protocol.ts). A page may ask that this server
+// sent, opened at the address that it printed.
+//   address    it listens on 127.0.0.1, and answers under that name and localhost alone (DNS rebinding)
 //   origin     of each call it must be this server's own: other pages of the same browser are refused
 //   token      in the fragment of the address, which no browser sends; the page sends it with each call
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -201,7 +201,7 @@ function isSame(given: string, wanted: string): boolean {
   return timingSafeEqual(a, b)
 }
 
-/** One that is too large is read to its end and thrown away: closing the connection on it would take the answer with it. */
+/** A body that is too large is read to its end: closing the connection on it would take the answer with it. */
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = []
   let size = 0

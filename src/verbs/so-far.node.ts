@@ -7,7 +7,7 @@ import { openFile } from '../formats/file.node.ts'
 import { pendingOf } from '../output/place.node.ts'
 import { PRUNED } from './prune-heal.node.ts'
 
-/** The file of weights that a run of this process is writing for `output`, for `writeSoFar`. Undefined before it is there. */
+/** The file of weights that a run of this process writes for `output`, for `writeSoFar`. Undefined before it is there. */
 export async function pendingWeights(output: string): Promise<ByteSource | undefined> {
   const pending = await pendingOf(output)
   const path = pending && join(pending, isGgufFile(output) ? PRUNED : '', 'model.safetensors')
