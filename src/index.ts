@@ -1,13 +1,13 @@
 // Public API that runs everywhere. `node.ts` adds the verbs over paths, `web.ts` those over what a page has.
 import { type Progress, promised } from './base/events.ts'
 import type { Engine } from './engine/engine.ts'
-import { type Continuation, continuations as continuationsIn } from './evaluate/continuations.ts'
+import { continuations as continuationsIn } from './evaluate/continuations.ts'
 import { logits as logitsIn } from './evaluate/logits.ts'
 import { distanceOn } from './evaluate/measure.ts'
 import { memoryContext } from './forward/context.ts'
 import type { Model } from './model/model.ts'
 import type { Scratch } from './output/activations.ts'
-import type { DivergenceResult } from './result/result.ts'
+import type { Continuation, DivergenceResult } from './result/measured.ts'
 import type { Windows } from './text/windows.ts'
 import { cutVocabularyEvents } from './vocabulary/cut-vocabulary.ts'
 import { exportGguf as exportGgufEvents } from './write/gguf/export.ts'
@@ -76,7 +76,7 @@ async function* distanceEvents(
  */
 export const distance = /* @__PURE__ */ promised(distanceEvents)
 
-const continuationsEvents = (
+export const continuationsEvents = (
   model: Model,
   { engine, signal, prompts }: On & { readonly prompts?: readonly string[] },
 ): Progress<Continuation[]> => continuationsIn(memoryContext(engine, signal), model, prompts)
@@ -97,7 +97,7 @@ export { DEVICES, type Device } from './engine/device.ts'
 export type { Engine, EngineOptions } from './engine/engine.ts'
 export { engineText } from './engine/facts.ts'
 export { tryEngine } from './engine/tried.ts'
-export { type Continuation, continuationBytes } from './evaluate/continuations.ts'
+export { continuationBytes } from './evaluate/continuations.ts'
 export type { Inspection } from './evaluate/inspect.ts'
 export type { Measures } from './evaluate/measure.ts'
 export { prefillSpeeds } from './evaluate/prefill.ts'
@@ -141,6 +141,7 @@ export { mergeResults } from './report/merge-results.ts'
 export { parseResult } from './report/parse-result.ts'
 export { type ResultFile, type Run, serializeResult } from './report/result-file.ts'
 export type {
+  Continuation,
   DivergenceResult,
   Estimate,
   PerplexityResult,
@@ -152,8 +153,8 @@ export type { NamedText } from './text/calibration.ts'
 export { type ChatMessage, chatTemplate, type Prompt } from './text/chat.ts'
 export { loadTokenizer } from './text/tokenizer.ts'
 export type { Windows } from './text/windows.ts'
+export { type SoFar, type Writing, writeSoFar } from './verbs/partial-model.ts'
 export { createEngine } from './verbs/runtime.ts'
-export { type SoFar, type Writing, writeSoFar } from './verbs/so-far.ts'
 export type { Generated, OpenedModel, PerplexityOptions, PreparedPrune } from './verbs/verbs.ts'
 export type { VocabularyChoice, VocabularyOptions } from './vocabulary/cut-vocabulary.ts'
 export type { GgufOptions, GgufResult } from './write/gguf/export.ts'

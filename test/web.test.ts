@@ -103,9 +103,9 @@ test('the verbs give what they give in Node', async () => {
   await using model = await openModel(picked(TINY_FILES))
   const windows = { seqLen: 32, windows: 2, engine }
   expect(await perplexity(model, file, windows)).toEqual(await node.perplexity(TINY_LLAMA, texts[0], windows))
-  expect(await evaluate(model, { text: [file], ...windows })).toEqual(
-    await node.evaluate(TINY_LLAMA, { text: texts, ...windows }),
-  )
+  const { contents, ...measures } = await node.evaluate(TINY_LLAMA, { text: texts, ...windows })
+  expect(contents).toEqual({ text: [], tasks: [] })
+  expect(await evaluate(model, { text: [file], ...windows })).toEqual(measures)
   expect(await generate(model, 'It was', { maxTokens: 4, engine })).toEqual(
     await node.generate(TINY_LLAMA, 'It was', { maxTokens: 4 }),
   )

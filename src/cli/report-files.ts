@@ -3,9 +3,16 @@ import { totalmem } from 'node:os'
 import { bytes } from '../base/display.ts'
 import { UsageError } from '../base/errors.ts'
 import { isJsonObject } from '../base/json.ts'
-import { continuationBytes, continuations } from '../evaluate/continuations.ts'
-import { memoryContext } from '../forward/context.ts'
-import { inspect, type Model, openEngine, openModelEvents, type ResultFile, writeReport } from '../node.ts'
+import {
+  continuationBytes,
+  continuationsEvents,
+  inspect,
+  type Model,
+  openEngine,
+  openModelEvents,
+  type ResultFile,
+  writeReport,
+} from '../node.ts'
 import { checkReport } from '../report/report.node.ts'
 import { type ModelFacts, modelFacts, type Run } from '../report/result-file.ts'
 import { type EngineArguments, engineOptions } from './process.ts'
@@ -68,8 +75,8 @@ export async function describeForReport(
   const needed = continuationBytes(model)
   if (needed < totalmem() / 2) {
     await using engine = openEngine(engineOptions(options))
-    const context = memoryContext(engine, signal)
-    return { ...facts, samples: await showProgress(continuations(context, model, options.prompts)) }
+    const { prompts } = options
+    return { ...facts, samples: await showProgress(continuationsEvents(model, { engine, signal, prompts })) }
   }
   process.stderr.write(
     `The report has no texts of ${name}: it writes them with all of it in memory, ${bytes(needed)}.\n`,

@@ -2,7 +2,6 @@
 // and itself; its tokens have the positions that they have in their own sequence. So the choices of one question cost its text once, and
 // every sequence gets the hidden states that it would get alone. Windows of similar length go through the layers together, shorter ones
 // with padding at their end, which causal attention hides.
-
 import { constant, values } from '../engine/engine.ts'
 import type { Context } from '../forward/context.ts'
 import { openEmbedding, readTokenRows } from '../forward/embed.ts'

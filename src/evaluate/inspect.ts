@@ -1,5 +1,4 @@
 // What a checkpoint is: architecture, tensors, parameters, bytes. Reads no weights.
-
 import { UsageError } from '../base/errors.ts'
 import { type Healed, healedFrom, type Pruned, prunedFrom } from '../checkpoint/pruning-record.ts'
 import { isDType, isFloat } from '../formats/dtype.ts'

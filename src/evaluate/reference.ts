@@ -1,6 +1,5 @@
 // The dense model as what others are measured against, without running it again for each: the rows of its last stream are kept [rows, d],
 // and its head turns them into logits beside those of the other model, in the pass that gives the other's perplexity.
-
 import { UsageError } from '../base/errors.ts'
 import { hostOf, values } from '../engine/engine.ts'
 import type { Floats } from '../formats/tensors.ts'

@@ -211,21 +211,10 @@ export async function* healing<T>(
     )
   const pool = new ActivationPool(memory * 2 ** 30, () => openScratch(output), engine.array)
   try {
-    const {
-      model: healed,
-      curve,
-      step,
-      lr,
-    } = yield* heal(
-      { engine, pool, signal, group },
-      model,
-      dense,
-      { windows, heldOut },
-      { ...settings, every },
-      outputTypes(model, undefined),
-      saved,
-    )
-    return yield* write(healed, {
+    const [context, types] = [{ engine, pool, signal, group }, outputTypes(model, undefined)]
+    const found = yield* heal(context, model, dense, { windows, heldOut }, { ...settings, every }, types, saved)
+    const { curve, step, lr } = found
+    return yield* write(found.model, {
       ...{ tokens: step * batch * seqLen, step, ...settings, lr, dense: baseName(dense.checkpoint.name) },
       kl: { before: curve[0].kl, after: curve.find(point => point.step === step)!.kl },
       ...{ curve, calibration: { source, seqLen, texts, measuredOn } },

@@ -212,7 +212,8 @@ function check(o: ResolvedOptions, a: Architecture | undefined): void {
   if (o.windows === 0) throw new UsageError('calibration has no windows. Give some, or texts.')
   if (o.restore === 'bias' && a && !a.biasFields && expertsOf(a) === 0 && o.layout !== 'compact')
     throw new UsageError(
-      `method ${o.method} repairs with biases, and config.json of ${a.modelType} has none. Use layout=compact.`,
+      `method ${o.method} repairs with biases, and config.json of ${a.modelType} models has no fields for them. ` +
+        'Use layout=compact, which has one.',
     )
   if (o.scope === 'ffn+heads' && a && attentionHalves(a).some(({ norms, headSize: e }) => (norms.query?.size ?? e) > e))
     throw new UsageError(

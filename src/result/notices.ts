@@ -1,5 +1,4 @@
 // What the user should know of a run that goes well: said on the way, and kept in the result.
-
 import { specOf } from '../method/method.ts'
 import { type Model, unusedTensors } from '../model/model.ts'
 import type { ResolvedOptions } from '../options/options.ts'

@@ -131,22 +131,17 @@ const steps = (step: Step): Step[] => (step.tokenizers ?? step.normalizers ?? st
 
 /** Added tokens that must be a word are none inside one. */
 function keepWords(tokenizer: Tokenizer): void {
-  const { added_tokens: all, splitter_unnormalized, splitter_normalized } = tokenizer as unknown as Splitters
-  const contentsOf = (tokens: Splitters['added_tokens']) =>
-    new Set(tokens.flatMap(({ content }) => [content, tokenizer.normalizer?.(content) ?? content]))
+  const { normalizer: change, ...parts } = tokenizer
+  const all = [...tokenizer.get_added_tokens_decoder().values()]
+  const contentsOf = (tokens: typeof all) => new Set(tokens.flatMap(({ content: c }) => [c, change?.(c) ?? c]))
   const words = contentsOf(all.filter(token => token.single_word))
   if (words.size === 0) return
   const added = contentsOf(all)
-  for (const splitter of [splitter_unnormalized, splitter_normalized]) {
+  const splitters = parts as unknown as Record<string, { split(text: string): string[] }>
+  for (const splitter of [splitters.splitter_unnormalized, splitters.splitter_normalized]) {
     const split = splitter.split.bind(splitter)
     splitter.split = text => joinInWords(split(text), added, words)
   }
-}
-
-interface Splitters {
-  readonly added_tokens: readonly { readonly content: string; readonly single_word: boolean }[]
-  readonly splitter_unnormalized: { split(text: string): string[] }
-  readonly splitter_normalized: { split(text: string): string[] }
 }
 
 /**

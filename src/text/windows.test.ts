@@ -1,33 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { TextError, UnsupportedModelError, UsageError } from '../base/errors.ts'
-import { calibrationWindows, cutWindows, evaluationWindows } from './windows.ts'
+import { calibrationWindows, evaluationWindows } from './windows.ts'
 
 const count = (n: number) => Int32Array.from({ length: n }, (_, i) => i)
 const starts = (windows: readonly Int32Array[]) => windows.map(window => window[0])
 
-describe('cutWindows', () => {
-  test('cuts consecutive windows and drops the tail', () => {
-    expect(cutWindows([1, 2, 3, 4, 5, 6, 7], 3)).toEqual([Int32Array.of(1, 2, 3), Int32Array.of(4, 5, 6)])
-    expect(cutWindows([1, 2], 3)).toEqual([])
-  })
-
-  test('gives the whole text back but for a tail shorter than a window', () => {
-    fc.assert(
-      fc.property(fc.array(fc.nat(1000)), fc.integer({ min: 2, max: 9 }), (ids, seqLen) => {
-        const flat = cutWindows(ids, seqLen).flatMap(window => [...window])
-        expect(flat).toEqual(ids.slice(0, flat.length))
-        expect(ids.length - flat.length).toBeLessThan(seqLen)
-      }),
-    )
-  })
-
-  test('refuses a length that no window can have', () => {
-    for (const seqLen of [0, 1, -4, 2.5, Number.NaN]) expect(() => cutWindows([1, 2], seqLen)).toThrow(UsageError)
-  })
-})
-
 describe('calibrationWindows', () => {
+  test('refuses a length that no window can have', () => {
+    for (const seqLen of [0, 1, -4, 2.5, Number.NaN])
+      expect(() => calibrationWindows([{ name: 'a.txt', ids: count(9) }], seqLen, 1, 1)).toThrow(UsageError)
+  })
+
   test('holds out windows that are not calibrated on, spread over the rest, as many as there are', () => {
     const texts = [
       { name: 'a.txt', ids: count(75) },

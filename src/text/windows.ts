@@ -55,12 +55,6 @@ function windowAt(ids: ArrayLike<number>, seqLen: number, index: number): Int32A
   return window
 }
 
-/** All consecutive windows of `ids`, the tail dropped; none where there are fewer than `seqLen` ids. */
-export function cutWindows(ids: ArrayLike<number>, seqLen: number): Int32Array[] {
-  checkCount('sequence length', seqLen, 2)
-  return Array.from({ length: windowCount(ids.length, seqLen) }, (_, i) => windowAt(ids, seqLen, i))
-}
-
 /**
  * The windows to calibrate on: `count` in equal shares (the first texts take the remainder), from each text its windows
  * number ⌊i·K/n⌋, or all where it has fewer than its share.

@@ -37,5 +37,8 @@ export async function* evaluateEvents(of: string | Model, options: EvaluateOptio
   await using model = options.dense === undefined ? undefined : yield* nodeVerbs.openModel(options.dense, { signal })
   const dense = model && { model, openRows: () => openScratch(join(tmpdir(), 'fasp')) }
   const measures = yield* nodeVerbs.evaluate(of, { ...options, text, engine: chosen.engine, dense, tasks, pages })
-  return { ...measures, contents: { text: hashesOf(text), tasks: taskHashes({ tasks, pages }) } }
+  return {
+    ...measures,
+    contents: { text: hashesOf(text.filter(({ sha256 }) => sha256)), tasks: taskHashes({ tasks, pages }) },
+  }
 }

@@ -1,13 +1,17 @@
 // `heal` of `prune`: pruning writes a folder in the unfinished output, and healing goes from there to the output. The
 // dense model is the one that is open; healing reads the texts that were calibrated on.
+import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ByteSource } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { isGgufFile } from '../base/display.ts'
 import { FormatError, NumericError, UsageError } from '../base/errors.ts'
 import type { Phase, Progress } from '../base/events.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { hashModel } from '../checkpoint/hash-model.node.ts'
 import type { Engine } from '../engine/engine.ts'
+import { openFile } from '../formats/file.node.ts'
 import { memoryContext } from '../forward/context.ts'
 import {
   AS_IT_IS,
@@ -29,7 +33,7 @@ import { checkGiven } from '../options/call-check.ts'
 import { HEAL_DEFAULTS } from '../options/defaults.ts'
 import { takenBy } from '../options/verbs.ts'
 import type { FolderSink } from '../output/folder.node.ts'
-import { OWN_MARK } from '../output/place.node.ts'
+import { OWN_MARK, pendingOf } from '../output/place.node.ts'
 import { writeFile } from '../output/sink.ts'
 import { savedByAll, together } from '../output/state-ranks.ts'
 import { type Saved, savedBy } from '../output/steps.ts'
@@ -46,6 +50,13 @@ import { pruneWithCard } from './verbs.ts'
 
 /** Where the pruned model is until it is healed, in the unfinished output. */
 export const PRUNED = 'pruned/'
+
+/** The file of weights that a run of this process writes for `output`, for `writeSoFar`. Undefined before it is there. */
+export async function pendingWeights(output: string): Promise<ByteSource | undefined> {
+  const pending = await pendingOf(output)
+  const path = pending && join(pending, isGgufFile(output) ? PRUNED : '', 'model.safetensors')
+  return path && existsSync(path) ? openFile(path) : undefined
+}
 
 /** Healing after pruning, where it differs from `heal`. Texts, windows and the seed are those of pruning. */
 export type HealChoice = Pick<HealingOptions, 'tokens' | 'lr' | 'train' | 'rank' | 'top'>

@@ -189,15 +189,8 @@ export async function* prepareEvents(source: string | Model, given: PrunePathOpt
     async function* execute(): Progress<PrunePathResult> {
       await using chosen = choose({ engine })
       const { memory: _, ...same } = run.options
-      const said = {
-        fasp: VERSION,
-        model: model.checkpoint.config,
-        ...same,
-        ...wanted,
-        output: path,
-        dtype: options.dtype,
-      }
-      await checkSame(group, { ...said, windows: windows && hashWindows(windows) })
+      const said = { fasp: VERSION, model: model.checkpoint.config, ...same, ...wanted, output: path }
+      await checkSame(group, { ...said, dtype: options.dtype, windows: windows && hashWindows(windows) })
       const { path: local } = model.checkpoint
       const hash = async () => (local ? await hashModel(local) : '')
       const sha256 = local && isRoot && (recipe || path) ? await (common?.hash(hash) ?? hash()) : undefined
@@ -312,14 +305,8 @@ export async function* pruneEvents(source: string | Model, options: PrunePathOpt
 export async function* planPruneEvents(source: string | Model, given: PlanOptions): Progress<PathPlan> {
   const { options, recipe, differences } = await withRecipe(given)
   for (const message of differences) yield notice(message)
-  const {
-    signal,
-    text,
-    textWindows,
-    keepStatistics,
-    overwrite,
-    ...others
-  }: Omit<PrunePathOptions, 'output'> & PlanOptions = options
+  const all: Omit<PrunePathOptions, 'output'> & PlanOptions = options
+  const { signal, text, textWindows, keepStatistics, overwrite, ...others } = all
   if (others.maxLoss !== undefined)
     throw new UsageError(
       'what max-loss removes takes runs to find, so there is no plan (--dry-run) of it. Plan a sparsity or a size.',

@@ -51,7 +51,9 @@ export async function* speed(
   if (files.length < found.length)
     yield {
       type: 'notice',
-      message: `Timed in llama.cpp, too, are GGUF files (of "fasp export") after npm install ${LLAMA_CPP.package}.`,
+      message:
+        'Timed in llama.cpp, too, are GGUF files ("fasp export" makes them) after ' +
+        `npm install ${LLAMA_CPP.package}.`,
     }
   const contestants = [
     ...found.map(model => ({

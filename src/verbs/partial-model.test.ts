@@ -8,8 +8,8 @@ import { openFile } from '../formats/file.node.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import { tensorShapes } from '../model/architecture.ts'
 import { type Model, openModel, perplexity, prune } from '../node.ts'
-import { pendingWeights } from './so-far.node.ts'
-import { modelSoFar, type SoFar, writeSoFar } from './so-far.ts'
+import { modelSoFar, type SoFar, writeSoFar } from './partial-model.ts'
+import { pendingWeights } from './prune-heal.node.ts'
 
 const { engine, folder } = engineAndFolder()
 const TINY = fileURLToPath(new URL('../../assets/tiny-llama', import.meta.url))
