@@ -3,8 +3,10 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { mkdir } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { OutputError } from './errors.ts'
 import { MANIFEST, STATE } from './unfinished.ts'
 
 /** Name of the channel (nodejs.org/api/diagnostics_channel.html). Its messages are `Unfinished`. */
@@ -124,3 +126,14 @@ export function removeLeftovers(folder: string): void {
 
 const FOREIGN =
   'is of another user, machine or container, or from before a restart. Unless a run is still writing it, remove it.'
+
+/** Makes a folder below TMPDIR; who asks for it removes it. @throws OutputError */
+export async function temporaryFolder(start: string): Promise<string> {
+  removeLeftovers(tmpdir())
+  const folder = unfinishedPath(join(tmpdir(), start))
+  await mkdir(folder, { mode: 0o700 }).catch(cause => {
+    const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
+    throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to.`, { cause })
+  })
+  return folder
+}

@@ -1,9 +1,9 @@
 // fasp demo: the main job on the model that ships with the package. No network, no files left behind.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { table, wrap } from '../base/display.ts'
+import { temporaryFolder } from '../base/unfinished.node.ts'
 import { compareEvents } from '../node.ts'
 import { headline } from '../report/headline.ts'
 import { prunedRuns } from '../report/result-file.ts'
@@ -24,7 +24,7 @@ export default defineCommand({
   usage: 'demo',
   summary: 'Prunes the model that ships with the package and shows it before and after.',
   async run(_, { print, signal }) {
-    const folder = await mkdtemp(join(tmpdir(), 'fasp-demo-'))
+    const folder = await temporaryFolder('fasp-demo')
     try {
       const started = performance.now()
       const settings = { ...COMPARED, output: join(folder, 'result.json'), signal }

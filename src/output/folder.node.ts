@@ -1,11 +1,10 @@
 // A sink that is a folder, or one file of it: written under a temporary name beside it and renamed at the end.
 import { constants, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isGgufFile } from '../base/display.ts'
 import { OutputError } from '../base/errors.ts'
 import { attempt } from '../base/file-errors.node.ts'
-import { hasState, release, removeLeftovers, tellUnfinished, unfinishedPath } from '../base/unfinished.node.ts'
+import { hasState, release, tellUnfinished, unfinishedPath } from '../base/unfinished.node.ts'
 import { STATE } from '../base/unfinished.ts'
 import { jsonFile } from '../checkpoint/checkpoint.ts'
 import { sha256, writeAll } from '../formats/file.node.ts'
@@ -35,17 +34,6 @@ export interface FolderSink extends Sink {
   readonly pending: string
   /** Adds fields to the `fasp.json` of the folder, or replaces them. */
   note(fields: object): void
-}
-
-/** Makes a folder below TMPDIR; who asks for it removes it. @throws OutputError */
-export async function temporaryFolder(start: string): Promise<string> {
-  removeLeftovers(tmpdir())
-  const folder = unfinishedPath(join(tmpdir(), start))
-  await mkdir(folder, { mode: 0o700 }).catch(cause => {
-    const problem = `cannot make a temporary folder in ${tmpdir()} (${cause.code})`
-    throw new OutputError(`${problem}. Set TMPDIR to a folder that you may write to.`, { cause })
-  })
-  return folder
 }
 
 /**

@@ -2,8 +2,9 @@
 import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { attempt } from '../base/file-errors.node.ts'
+import { temporaryFolder } from '../base/unfinished.node.ts'
 import { openFile } from '../formats/file.node.ts'
-import { checkSpace, temporaryFolder } from '../output/folder.node.ts'
+import { checkSpace } from '../output/folder.node.ts'
 import type { Group } from '../ranks/group.ts'
 
 /** Bytes of a file that are in memory at a time. */
