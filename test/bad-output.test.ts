@@ -365,9 +365,11 @@ describe('Ctrl-C', () => {
 })
 
 describe('a command that never comes to an end, within its unfinished folder', () => {
-  // In the worker that runs the command, once the folder has a name and the main thread knows it.
+  // In the worker that runs the command, as soon as its folder is there: the main thread was told of the folder before.
   const HANG = `data:text/javascript,import { subscribe } from 'node:diagnostics_channel'
-    subscribe('fasp:unfinished', ({ state }) => state === 'temporary' && setTimeout(() => { console.error('hangs'); for (;;); }, 300))`
+    import { existsSync } from 'node:fs'
+    const hangIn = path => { if (!existsSync(path)) return setImmediate(hangIn, path); console.error('hangs'); for (;;); }
+    subscribe('fasp:unfinished', ({ path, state }) => state === 'temporary' && hangIn(path))`
   const signals: [NodeJS.Signals, number][] = [
     ['SIGINT', 1],
     ['SIGINT', 2],
